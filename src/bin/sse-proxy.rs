@@ -1,0 +1,2 @@
+//! The `sse-proxy` binary.
+fn main() {}

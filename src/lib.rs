@@ -1,0 +1,8 @@
+//! Resumable Server-Sent Events.
+
+pub mod observe;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+pub mod resume;
+pub mod stream;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! `proxy.yaml`, read and checked.
+
+pub mod model;

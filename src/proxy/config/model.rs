@@ -1,0 +1,118 @@
+//! The configuration after it was read: types that cannot be wrong.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{Method, Uri};
+
+use crate::resume::settings::Settings;
+
+/// A whole, valid `proxy.yaml`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect. At least one.
+    pub listeners: Vec<Listener>,
+    /// Where operators connect: health, readiness, metrics.
+    pub admin: Option<SocketAddr>,
+    /// What happens on SIGTERM.
+    pub drain: Drain,
+    /// Bounds for the whole process.
+    pub limits: Limits,
+    /// Backends by name. An upstream given in place as a URL is named by it.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// First match wins. At least one.
+    pub routes: Vec<Route>,
+}
+
+/// One listening socket.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Address and port; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// With it, TLS only; without it, cleartext HTTP/1.1 and h2c.
+    pub tls: Option<Tls>,
+}
+
+/// PEM files of one TLS listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Chain, leaf first.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub private_key: PathBuf,
+    /// If set, clients must present a certificate of one of these authorities.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// How the process ends on SIGTERM.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// One-shot streams and plain requests may finish until then. Default 30 s.
+    pub deadline: Duration,
+    /// Live GET streams are closed at random moments within it. Default 10 s.
+    pub spread: Duration,
+}
+
+/// Bounds for the whole process.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes retained for replay over all streams. Default 1 GiB.
+    pub buffered_bytes: usize,
+    /// Client connections open at a time. Default 100 000.
+    pub connections: usize,
+    /// Time a client has to send its request head. Default 30 s.
+    pub header_timeout: Duration,
+    /// Time a write to a client may make no progress. Default 30 s.
+    pub write_timeout: Duration,
+}
+
+/// A named group of equal servers.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// `http://` or `https://` with authority, and nothing else.
+    pub servers: Vec<Uri>,
+    /// Which of them is next.
+    pub balance: Balance,
+    /// Time to establish a connection, TLS included. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Time to the response head; `None` waits for ever. Default 60 s.
+    pub response_timeout: Option<Duration>,
+    /// Active checks, if any.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// How a server is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest open responses.
+    LeastStreams,
+}
+
+/// An active health check: GET, healthy on 2xx.
+#[derive(Clone, Debug)]
+pub struct HealthCheck {
+    /// Path and query asked for.
+    pub path: String,
+    /// Time between checks, and the timeout of one. Default 5 s.
+    pub interval: Duration,
+}
+
+/// One route: what it matches, where it leads, how its streams behave.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Exact host, or `*.suffix`; `None` matches any. Lower case, no port.
+    pub host: Option<String>,
+    /// Prefix by segment: `/a` matches `/a` and `/a/b`, not `/ab`.
+    pub path: String,
+    /// `None` matches any.
+    pub methods: Option<Vec<Method>>,
+    /// A key of [`Config::upstreams`].
+    pub upstream: String,
+    /// Stream settings, defaults applied.
+    pub sse: Settings,
+}

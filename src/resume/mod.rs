@@ -1,0 +1,3 @@
+//! The middleware.
+
+pub mod settings;
