@@ -3,6 +3,7 @@
 pub mod observe;
 #[cfg(feature = "proxy")]
 pub mod proxy;
+pub mod log;
 pub mod resume;
 pub mod stream;
 pub mod wire;
