@@ -3,6 +3,7 @@
 pub mod observe;
 #[cfg(feature = "proxy")]
 pub mod proxy;
+pub mod journal;
 pub mod log;
 pub mod resume;
 pub mod stream;

@@ -33,4 +33,4 @@ pub use limits::Limits;
 pub use reader::{Next, Reader};
 pub use ring::{Chunk, Ring};
 pub use seam::{Seam, SeamKind};
-pub use shared::{Attached, Ending, Log, Position};
+pub use shared::{Attached, Ending, Hold, Log, Position};

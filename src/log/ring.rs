@@ -122,24 +122,37 @@ impl Ring {
         self.ids.insert(id, self.high());
     }
 
-    /// Trims to the limits.
-    pub fn trim(&mut self, now: Instant) {
-        while self.events() > 1
-            && (self.events() > self.limits.events as u64 || self.bytes > self.limits.bytes)
-        {
+    /// Trims to the limits, but nothing after the position `floor`.
+    pub fn trim(&mut self, now: Instant, floor: u64) {
+        self.trim_aged(now, floor);
+        self.trim_to_limits(floor);
+    }
+
+    /// Trims to the limits on events and bytes, but nothing after `floor`.
+    pub fn trim_to_limits(&mut self, floor: u64) {
+        while self.is_over() && self.oldest <= floor {
             self.drop_oldest();
         }
-        self.trim_aged(now);
         self.forget_trimmed();
     }
 
-    fn trim_aged(&mut self, now: Instant) {
+    /// Whether more is retained than the limits on events and bytes allow. One
+    /// block alone is always allowed.
+    pub fn is_over(&self) -> bool {
+        self.events() > 1
+            && (self.events() > self.limits.events as u64 || self.bytes > self.limits.bytes)
+    }
+
+    fn trim_aged(&mut self, now: Instant, floor: u64) {
         while let Some((last, at)) = self.stamps.front().copied() {
             if last >= self.oldest && now.duration_since(at) <= self.limits.age {
                 break;
             }
-            while self.oldest <= last {
+            while self.oldest <= last && self.oldest <= floor {
                 self.drop_oldest();
+            }
+            if self.oldest <= last {
+                break;
             }
             self.stamps.pop_front();
         }

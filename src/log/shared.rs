@@ -26,6 +26,8 @@ struct State {
     comments: u64,
     /// The appending side, while it waits for readers to move.
     room: Option<Waker>,
+    /// The retained bytes last told to whoever keeps accounts.
+    accounted: usize,
     /// Kept between publications for its capacity.
     wakers: Vec<Waker>,
 }
@@ -91,6 +93,17 @@ pub struct Attached {
     pub snapshot: bool,
 }
 
+/// What trimming must leave while a stream is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing: a reader that is too slow is left behind.
+    Nothing,
+    /// What an attached reader has not read.
+    Unread,
+    /// The same, and everything while there is no reader.
+    UntilRead,
+}
+
 /// Largest chunk handed to a reader at once, unless one block is larger.
 const CHUNK: usize = 64 << 10;
 
@@ -105,6 +118,7 @@ impl Log {
                 comment: None,
                 comments: 0,
                 room: None,
+                accounted: 0,
                 wakers: Vec::new(),
             }),
         }
@@ -126,18 +140,40 @@ impl Log {
         f(&mut self.state().ring)
     }
 
-    /// Makes a batch visible, trims if `trim`, and wakes each waiting reader
-    /// once. Returns by how much the retained bytes changed.
-    pub fn publish(&self, batch: &Batch, trim: bool, now: Instant) -> i64 {
+    /// Makes a batch visible, trims what need not be held, and wakes each
+    /// waiting reader once. Returns by how much the retained bytes changed.
+    pub fn publish(&self, batch: &Batch, hold: Hold, now: Instant) -> i64 {
         let mut state = self.state();
-        let before = state.ring.bytes();
         state.ring.append(batch, now);
-        if trim {
-            state.ring.trim(now);
-        }
-        let change = difference(state.ring.bytes(), before);
+        let floor = state.floor(hold);
+        state.ring.trim(now, floor);
+        let change = state.account();
         self.wake_readers(state);
         change
+    }
+
+    /// Trims to the limits. Returns by how much the retained bytes changed.
+    pub fn trim(&self, hold: Hold, now: Instant) -> i64 {
+        let mut state = self.state();
+        let floor = state.floor(hold);
+        state.ring.trim(now, floor);
+        state.account()
+    }
+
+    /// Gives up the older half of what is retained, or all of it, read or not.
+    /// Returns by how much the retained bytes changed.
+    pub fn give_up(&self, all: bool) -> i64 {
+        let mut state = self.state();
+        let keep = if all { 0 } else { state.ring.bytes() / 2 };
+        state.ring.trim_to_bytes(keep);
+        state.account()
+    }
+
+    /// When trimming will next have an effect on account of age.
+    pub fn next_expiry(&self, hold: Hold) -> Option<Instant> {
+        let state = self.state();
+        let may_go = state.ring.low() < state.floor(hold);
+        state.ring.next_expiry().filter(|_| may_go)
     }
 
     /// Sets the line that readers at the head are given next.
@@ -249,24 +285,16 @@ impl Log {
         self.state().readers.len()
     }
 
-    /// Blocks that the slowest attached reader has not taken yet;
-    /// everything retained, if there is no reader.
-    pub fn unread(&self) -> u64 {
-        self.state().unread()
+    /// Whether another batch fits, after trimming what need not be held.
+    pub fn has_room(&self, hold: Hold) -> bool {
+        self.state().has_room(hold)
     }
 
-    /// Ready when the slowest reader is at most `events` behind, or when there
-    /// is none and `alone` says that this is as good.
-    ///
-    /// The waker is the appending side's; there is one.
-    pub fn poll_room(&self, events: u64, alone: bool, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when there is room. The waker is the appending side's, of which
+    /// there is one; readers that move on or leave wake it.
+    pub fn poll_room(&self, hold: Hold, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
-        let ready = if state.readers.is_empty() {
-            alone
-        } else {
-            state.unread() <= events
-        };
-        if ready {
+        if state.has_room(hold) {
             state.room = None;
             return Poll::Ready(());
         }
@@ -332,9 +360,27 @@ impl Log {
 }
 
 impl State {
-    fn unread(&self) -> u64 {
-        let slowest = self.readers.iter().map(|(_, slot)| slot.cursor).min();
-        self.ring.high() - slowest.unwrap_or(self.ring.low()).min(self.ring.high())
+    /// The last position that may be trimmed.
+    fn floor(&self, hold: Hold) -> u64 {
+        let slowest = || self.readers.iter().map(|(_, slot)| slot.cursor).min();
+        match hold {
+            Hold::Nothing => u64::MAX,
+            Hold::Unread => slowest().unwrap_or(u64::MAX),
+            Hold::UntilRead => slowest().unwrap_or(0),
+        }
+    }
+
+    fn has_room(&mut self, hold: Hold) -> bool {
+        let floor = self.floor(hold);
+        self.ring.trim_to_limits(floor);
+        !self.ring.is_over()
+    }
+
+    /// What changed since the last time.
+    fn account(&mut self) -> i64 {
+        let before = std::mem::replace(&mut self.accounted, self.ring.bytes());
+        let now = i64::try_from(self.accounted).unwrap_or(i64::MAX);
+        now - i64::try_from(before).unwrap_or(i64::MAX)
     }
 }
 
@@ -349,10 +395,4 @@ impl fmt::Debug for Log {
             .field("end", &state.end)
             .finish()
     }
-}
-
-/// `after - before` of two sizes.
-pub(crate) fn difference(after: usize, before: usize) -> i64 {
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    after - i64::try_from(before).unwrap_or(i64::MAX)
 }
