@@ -171,7 +171,11 @@ impl Stream {
 
     /// Whether blocks may be missing at a seam that is not judged yet.
     pub fn doubtful(&self) -> bool {
-        self.control().seam_open && self.policy.resume != UpstreamResume::LastEventId
+        let control = self.control();
+        self.policy.kind != Kind::OneShot
+            && self.policy.resume == UpstreamResume::None
+            && !matches!(control.phase, Phase::Ended(_))
+            && control.seam_open
     }
 
     /// Adds a reader; `None` if the stream was forgotten meanwhile.
