@@ -103,7 +103,7 @@ fn bench(criterion: &mut Criterion) {
 fn put_decimal(out: &mut Vec<u8>, mut number: usize) {
     let start = out.len();
     while number > 0 {
-        out.push(b'0' + (number % 10) as u8);
+        out.push(b"0123456789"[number % 10]);
         number /= 10;
     }
     out[start..].reverse();

@@ -89,5 +89,5 @@ fn a_million_inputs() {
             assert!(decoder.is_between_blocks(), "{input:?}");
         }
     }
-    assert!(frames > 1_000_000, "only {frames} frames: poor inputs");
+    assert!(frames > 500_000, "only {frames} frames: poor inputs");
 }

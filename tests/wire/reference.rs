@@ -120,7 +120,7 @@ fn make_block(lines: &[Vec<u8>]) -> Block {
             b"id" if value.is_empty() => block.id = IdField::Reset,
             b"id" => block.id = IdField::Set(Bytes::copy_from_slice(value)),
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
-                let digits = std::str::from_utf8(value).unwrap();
+                let digits = String::from_utf8_lossy(value);
                 block.retry = Some(digits.parse().unwrap_or(u64::MAX));
             }
             _ => {}
