@@ -8,3 +8,5 @@ pub mod log;
 pub mod resume;
 pub mod stream;
 pub mod wire;
+
+pub use resume::{Engine, SseLayer};

@@ -16,7 +16,7 @@ use crate::log::{Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::stream::source::BoxError;
 use crate::stream::stream::Subscription;
-use crate::wire::{Boundary, HEARTBEAT};
+use crate::wire::{Boundary, HEARTBEAT, LeadingBom};
 
 type Poller<T> = Poll<Option<Result<T, BoxError>>>;
 
@@ -33,7 +33,7 @@ pin_project! {
     enum Kind<B> {
         // What is not an event stream goes through untouched.
         Plain { #[pin] body: B },
-        Verbatim { #[pin] body: B, pace: Pace, boundary: Boundary },
+        Verbatim { #[pin] body: B, pace: Pace, tap: Tap },
         // Boxed: most responses are plain, and should not carry its size.
         Events { events: Box<Events> },
         Empty,
@@ -52,7 +52,7 @@ impl<B> SseBody<B> {
             kind: Kind::Verbatim {
                 body,
                 pace: Pace::new(heartbeat, observer),
-                boundary: Boundary::default(),
+                tap: Tap::default(),
             },
         }
     }
@@ -90,23 +90,23 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poller<Frame<Bytes>> {
         match self.project().kind.project() {
             KindProjection::Plain { body } => body.poll_frame(cx).map_err(Into::into),
-            KindProjection::Verbatim {
-                body,
-                pace,
-                boundary,
-            } => match body.poll_frame(cx).map_err(Into::into) {
-                Poll::Pending if boundary.between_blocks() => {
-                    pace.poll_heartbeat(cx).map(|beat| Some(Ok(beat)))
+            KindProjection::Verbatim { body, pace, tap } => {
+                if !std::mem::replace(&mut tap.begun, true) {
+                    pace.wrote();
+                    let beat = Frame::data(Bytes::from_static(HEARTBEAT));
+                    return Poll::Ready(Some(Ok(beat)));
                 }
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Some(data) = frame.data_ref() {
-                        boundary.feed(data);
-                        pace.wrote();
+                match body.poll_frame(cx).map_err(Into::into) {
+                    Poll::Pending if tap.boundary.between_blocks() => {
+                        pace.poll_beat(cx).map(|beat| Some(Ok(Frame::data(beat))))
                     }
-                    Poll::Ready(Some(Ok(frame)))
+                    Poll::Ready(Some(Ok(frame))) => {
+                        pace.wrote();
+                        Poll::Ready(Some(Ok(frame.map_data(|data| tap.pass(data)))))
+                    }
+                    other => other,
                 }
-                other => other,
-            },
+            }
             KindProjection::Events { events } => events.poll(cx).map_ok(Frame::data),
             KindProjection::Empty => Poll::Ready(None),
         }
@@ -130,6 +130,25 @@ where
             },
             Kind::Verbatim { .. } => SizeHint::default(),
         }
+    }
+}
+
+/// Follows bytes that go on verbatim.
+#[derive(Default)]
+struct Tap {
+    /// The first heartbeat is out.
+    begun: bool,
+    /// After which a byte order mark would no longer lead the stream, and
+    /// would be read as part of a field's name.
+    bom: LeadingBom,
+    boundary: Boundary,
+}
+
+impl Tap {
+    fn pass(&mut self, data: Bytes) -> Bytes {
+        let data = self.bom.strip(data);
+        self.boundary.feed(&data);
+        data
     }
 }
 
@@ -293,9 +312,6 @@ impl Pace {
         }
     }
 
-    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Frame<Bytes>> {
-        self.poll_beat(cx).map(Frame::data)
-    }
 }
 
 /// Why a client's connection is aborted rather than ended.

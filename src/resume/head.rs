@@ -103,7 +103,7 @@ pub(crate) fn keep(headers: &HeaderMap) -> Head {
         ACCEL_BUFFERING,
         SSE_RESUME,
     ];
-    compact(headers.iter().filter(|(name, _)| !own.contains(name)))
+    compact(headers, |name| !own.contains(name))
 }
 
 /// The head of a stream that has no upstream yet.
@@ -114,23 +114,20 @@ pub(crate) fn synthetic() -> Head {
 
 /// Copies header values into one allocation of their own: as they are, each
 /// keeps the whole buffer alive that its message was read into.
-pub(crate) fn compact<'a>(
-    headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> + Clone,
-) -> Head {
-    let size = headers.clone().map(|(_, value)| value.len()).sum();
+pub(crate) fn compact(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Head {
+    let wanted: Vec<_> = headers.iter().filter(|(name, _)| wanted(name)).collect();
+    let size = wanted.iter().map(|(_, value)| value.len()).sum();
     let mut block = BytesMut::with_capacity(size);
-    for (_, value) in headers.clone() {
+    for (_, value) in &wanted {
         block.extend_from_slice(value.as_bytes());
     }
     let mut block: Bytes = block.freeze();
-    headers
-        .filter_map(|(name, value)| {
-            let own = block.split_to(value.len());
-            let mut own = HeaderValue::from_maybe_shared(own).ok()?;
-            own.set_sensitive(value.is_sensitive());
-            Some((name.clone(), own))
-        })
-        .collect()
+    let own = |(name, value): (&HeaderName, &HeaderValue)| {
+        let mut own = HeaderValue::from_maybe_shared(block.split_to(value.len())).ok()?;
+        own.set_sensitive(value.is_sensitive());
+        Some((name.clone(), own))
+    };
+    wanted.into_iter().filter_map(own).collect()
 }
 
 /// A header map of what was kept.

@@ -31,14 +31,13 @@ pub(crate) struct Reopen<S, B> {
 
 impl<S, B> Reopen<S, B> {
     pub(crate) fn new(service: S, parts: &Parts) -> Self {
-        let headers = parts.headers.iter().filter(|(n, _)| *n != LAST_EVENT_ID);
         Self {
             service: Mutex::new(service),
             method: parts.method.clone(),
             // Parsed again, so that it does not keep the buffer it came in.
             uri: parts.uri.to_string().parse().unwrap_or_default(),
             version: parts.version,
-            headers: compact(headers),
+            headers: compact(&parts.headers, |name| *name != LAST_EVENT_ID),
             extensions: parts.extensions.clone(),
             body: PhantomData,
         }
