@@ -169,11 +169,14 @@ impl Log {
         state.account()
     }
 
-    /// When trimming will next have an effect on account of age.
-    pub fn next_expiry(&self, hold: Hold) -> Option<Instant> {
+    /// When to trim next on account of age.
+    ///
+    /// What is held now may have been read by then; what is held although its
+    /// time is past is not waited for.
+    pub fn next_expiry(&self, hold: Hold, now: Instant) -> Option<Instant> {
         let state = self.state();
         let may_go = state.ring.low() < state.floor(hold);
-        state.ring.next_expiry().filter(|_| may_go)
+        state.ring.next_expiry().filter(|at| may_go || *at > now)
     }
 
     /// Sets the line that readers at the head are given next.

@@ -215,7 +215,7 @@ impl Pump {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let expiry = self.stream.log.next_expiry(self.hold());
+        let expiry = self.stream.log.next_expiry(self.hold(), Instant::now());
         let deadlines = [self.session.deadline(), self.flush_at, expiry];
         let Some(at) = deadlines.into_iter().flatten().min() else {
             self.timer = None;
