@@ -293,7 +293,7 @@ impl Pump {
 
     /// Decodes and publishes while there is room.
     async fn work(&mut self) {
-        self.blocked = false;
+        self.unblock();
         loop {
             match self.decoder.next_frame() {
                 Ok(Some(Frame::Block(block))) => self.accept(&block),
@@ -322,9 +322,14 @@ impl Pump {
         }
     }
 
+    fn unblock(&mut self) {
+        self.blocked = false;
+        self.session.blocked(false, Instant::now());
+    }
+
     fn block(&mut self) {
         self.blocked = true;
-        self.session.stalled();
+        self.session.blocked(true, Instant::now());
     }
 
     fn accept(&mut self, block: &crate::wire::Block) {
@@ -479,7 +484,7 @@ impl Pump {
     /// connection that owed its end.
     async fn disconnect(&mut self) {
         self.upstream = Upstream::None;
-        self.blocked = false;
+        self.unblock();
         self.publish().await;
     }
 
