@@ -464,7 +464,8 @@ impl Pump {
     }
 
     async fn connect(&mut self) {
-        if matches!(self.upstream, Upstream::Opening(..)) {
+        // A reset concerns the attempt under way as well.
+        if matches!(self.upstream, Upstream::Opening(..)) && !self.afresh {
             return;
         }
         self.disconnect().await;
@@ -484,6 +485,7 @@ impl Pump {
     /// connection that owed its end.
     async fn disconnect(&mut self) {
         self.upstream = Upstream::None;
+        self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
         self.unblock();
         self.publish().await;
     }
