@@ -49,6 +49,15 @@ pub struct Pump {
     failed: bool,
     batch_events: usize,
     batch_bytes: usize,
+    /// What was published since other tasks had their turn.
+    run: Run,
+}
+
+/// An amount of events.
+#[derive(Default)]
+struct Run {
+    events: usize,
+    bytes: usize,
 }
 
 enum Upstream {
@@ -174,6 +183,7 @@ impl Pump {
             failed: false,
             batch_events: (policy.limits.events / 4).max(1),
             batch_bytes: (policy.limits.bytes / 4).clamp(1, BATCH_BYTES),
+            run: Run::default(),
             stream,
         }
     }
@@ -308,9 +318,7 @@ impl Pump {
             if !self.stream.log.has_room(self.hold()) {
                 return self.block();
             }
-            // Readers that were woken get to run before the log moves on: a
-            // burst must not outrun those that keep up.
-            tokio::task::yield_now().await;
+            self.rest().await;
         }
         if self.stream.policy.batch.is_zero() {
             self.publish().await;
@@ -319,6 +327,16 @@ impl Pump {
         }
         if !self.stream.log.has_room(self.hold()) {
             self.block();
+        }
+        self.rest().await;
+    }
+
+    /// Readers that were woken get to run before the log moves on: a burst must
+    /// not outrun those that keep up, be it one chunk or many that are ready.
+    async fn rest(&mut self) {
+        if self.run.events >= self.batch_events || self.run.bytes >= self.batch_bytes {
+            self.run = Run::default();
+            tokio::task::yield_now().await;
         }
     }
 
@@ -380,6 +398,8 @@ impl Pump {
             return;
         }
         let batch = self.writer.take();
+        self.run.events += batch.entries.len();
+        self.run.bytes += batch.bytes.len();
         let policy = &self.stream.policy;
         if let Some(kept) = policy.journal.append(&self.name(), &batch) {
             if let Err(error) = kept.await {
