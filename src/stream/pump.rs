@@ -19,7 +19,7 @@ use super::source::{Answer, BoxError, Opening, Source, UpstreamBody};
 use super::stream::{Orders, Phase, Policy, Stream};
 use super::writer::{Accepted, Rules, Writer};
 use crate::journal::Name;
-use crate::log::{Hold, SeamKind};
+use crate::log::{Ending, Hold, SeamKind};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::wire::{Decoder, Frame, encode_comment};
 
@@ -473,7 +473,7 @@ impl Pump {
                 if self.stream.log.ending().is_none() {
                     self.stream.log.end(match end {
                         End::Upstream(ending) => ending,
-                        End::Status(_) => crate::log::Ending::Complete,
+                        End::Status(_) => Ending::Complete,
                     });
                 }
                 Phase::Ended(end)
@@ -515,13 +515,6 @@ impl Pump {
         if let Err(error) = policy.journal.remove(&self.name()).await {
             tracing::warn!(%error, "a forgotten stream stays in the journal");
         }
-        let freed = self.stream.log.give_up(true);
-        if let Some(registry) = self.registry.upgrade() {
-            registry.remove(&self.stream.key, &self.stream);
-            registry.charge(freed - STREAM_COST);
-        }
-        self.observe(Signal::Buffered(freed));
-        self.observe(Signal::StreamClosed);
     }
 
     fn name(&self) -> Name {
@@ -530,6 +523,25 @@ impl Pump {
 
     fn observe(&self, signal: Signal) {
         self.stream.policy.observer.observe(signal);
+    }
+}
+
+/// However it goes: forgotten, never run, or taken down by a panic of the
+/// service it called. A stream that nobody moves must not be found, and its
+/// readers must not wait for it.
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.stream.abandon();
+        if self.stream.log.ending().is_none() {
+            self.stream.log.end(Ending::Aborted("stream abandoned"));
+        }
+        let freed = self.stream.log.give_up(true);
+        if let Some(registry) = self.registry.upgrade() {
+            registry.remove(&self.stream.key, &self.stream);
+            registry.charge(freed - STREAM_COST);
+        }
+        self.observe(Signal::Buffered(freed));
+        self.observe(Signal::StreamClosed);
     }
 }
 

@@ -202,6 +202,8 @@ impl Stream {
         if control.readers == 0 {
             control.unread_since = Some(Instant::now());
             Self::notify(control);
+        } else {
+            drop(control);
         }
         self.policy.observer.observe(Signal::ClientClosed);
     }
@@ -257,6 +259,11 @@ impl Stream {
         let mut control = self.control();
         control.phase = phase;
         control.seam_open = seam_open;
+    }
+
+    /// Forgets the stream, read or not: its pump is no more.
+    pub(crate) fn abandon(&self) {
+        self.control().phase = Phase::Gone;
     }
 
     /// Forgets the stream, unless somebody attached to it just now.
