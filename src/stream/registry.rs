@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::id::Epoch;
-use super::stream::Stream;
+use super::stream::{Standing, Stream};
 use crate::journal::Name;
 
 /// What a stream is found by.
@@ -181,21 +181,28 @@ impl Registry {
         let Ok(_one) = self.evicting.try_lock() else {
             return true;
         };
-        let mut unread: Vec<_> = self
-            .streams()
-            .into_iter()
-            .filter_map(|stream| stream.unread_since().map(|since| (since, stream)))
-            .collect();
+        // Evicted streams go when their tasks get to it: what they will free is
+        // counted as free already, or all would have to go.
+        let mut bytes = self.bytes.load(Ordering::Relaxed);
+        let mut unread = Vec::new();
+        for stream in self.streams() {
+            match stream.standing() {
+                Standing::Read => {}
+                Standing::Unread(since) => unread.push((since, stream)),
+                Standing::Leaving => bytes -= stream.cost(),
+            }
+        }
         unread.sort_by_key(|(since, _)| *since);
         // Make room for more than one batch, so that this is done rarely.
         let target = self.cap - self.cap / 16;
         for (_, stream) in unread {
-            if self.bytes.load(Ordering::Relaxed) <= target {
+            if bytes <= target {
                 break;
             }
+            bytes -= stream.cost();
             stream.evict();
         }
-        self.bytes.load(Ordering::Relaxed) > self.cap
+        bytes > self.cap
     }
 
     /// Every stream there is now.

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::id::Epoch;
 use super::policy::{Ids, Kind, Linger, Reconnect, UpstreamResume};
-use super::registry::Key;
+use super::registry::{Key, STREAM_COST};
 use super::session::End;
 use crate::journal::{Journal, Name};
-use crate::log::{Attached, Limits, Log, Position};
+use crate::log::{Attached, Limits, Log, Position, Ring};
 use crate::observe::{Observer, Signal};
 
 /// What is decided about a stream when it comes into being.
@@ -107,6 +107,16 @@ pub enum Phase {
     Ended(End),
     /// It is forgotten: act as if it were not there.
     Gone,
+}
+
+/// How much a stream is needed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Standing {
+    Read,
+    /// Nobody reads it since then.
+    Unread(Instant),
+    /// It was told to go, or has gone.
+    Leaving,
 }
 
 /// What the pump finds when it looks.
@@ -215,12 +225,20 @@ impl Stream {
         Self::notify(control);
     }
 
-    /// Since when nobody reads it, if nobody does.
-    pub(crate) fn unread_since(&self) -> Option<Instant> {
+    /// Whether it may be evicted, and what for.
+    pub(crate) fn standing(&self) -> Standing {
         let control = self.control();
-        control
-            .unread_since
-            .filter(|_| control.phase != Phase::Gone && !control.evict)
+        match control.unread_since {
+            _ if control.phase == Phase::Gone || control.evict => Standing::Leaving,
+            Some(since) => Standing::Unread(since),
+            None => Standing::Read,
+        }
+    }
+
+    /// What it counts for against the cap on all streams.
+    pub(crate) fn cost(&self) -> i64 {
+        let bytes = self.log.with(Ring::bytes);
+        i64::try_from(bytes).unwrap_or(i64::MAX - STREAM_COST) + STREAM_COST
     }
 
     /// Forgets it, unless it is read.
