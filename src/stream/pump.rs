@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use tokio::time::{Instant, Sleep};
 
-use super::id::Epoch;
-use super::policy::{Ids, Kind};
+use super::id::{Epoch, is_header_safe};
+use super::policy::{Ids, Kind, UpstreamResume};
 use super::registry::{Key, Registry, STREAM_COST};
 use super::session::{End, Session, State, Terms};
 use super::source::{Answer, BoxError, Opening, Source, UpstreamBody};
@@ -168,13 +168,17 @@ impl Pump {
         };
         policy.observer.observe(Signal::StreamOpened);
         registry.charge(STREAM_COST);
+        let mut writer = Writer::new(stream.epoch, rules(policy), opened_with);
+        if matches!(upstream, Upstream::Open(_)) {
+            writer.begin_connection(false);
+        }
         Self {
             session,
             upstream,
             source,
             registry: Arc::downgrade(registry),
             decoder: Decoder::new(policy.max_event_bytes),
-            writer: Writer::new(stream.epoch, rules(policy), opened_with),
+            writer,
             timer: None,
             flush_at: None,
             blocked: false,
@@ -479,8 +483,27 @@ impl Pump {
                 Phase::Ended(end)
             }
         };
-        let seam_open = self.writer.seam_is_open() || !matches!(self.upstream, Upstream::Open(_));
-        self.stream.set_phase(phase, seam_open);
+        self.stream.set_phase(phase, self.is_doubtful());
+    }
+
+    /// Whether a gap is to be feared that the log does not know of yet.
+    fn is_doubtful(&self) -> bool {
+        let connected = matches!(self.upstream, Upstream::Open(_));
+        let unjudged = !connected || self.writer.seam_is_open();
+        let promised = match (self.stream.policy.resume, &self.upstream) {
+            (UpstreamResume::None, _) => false,
+            (UpstreamResume::Snapshot, _) => true,
+            (UpstreamResume::LastEventId, Upstream::None) => !self.afresh && self.can_ask(),
+            (UpstreamResume::LastEventId, _) => self.asked,
+        };
+        self.writer.has_gap() || (unjudged && !promised)
+    }
+
+    /// Whether the upstream can be asked to go on from where it was. An id that
+    /// does not travel well in a header asks for something else, or nothing.
+    fn can_ask(&self) -> bool {
+        let last_id = self.writer.last_id();
+        last_id.is_some_and(|id| is_header_safe(id))
     }
 
     async fn connect(&mut self) {
@@ -496,7 +519,7 @@ impl Pump {
         };
         self.observe(Signal::UpstreamReconnect);
         let after = self.writer.last_id().filter(|_| !self.afresh).cloned();
-        self.asked = after.is_some();
+        self.asked = !self.afresh && self.can_ask();
         self.afresh = false;
         self.upstream = Upstream::Opening(source.open(after), now);
     }

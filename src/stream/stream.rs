@@ -88,7 +88,7 @@ struct Control {
     readers: usize,
     unread_since: Option<Instant>,
     phase: Phase,
-    seam_open: bool,
+    doubtful: bool,
     evict: bool,
     reset: bool,
     /// Something above changed since the pump last looked.
@@ -155,7 +155,7 @@ impl Stream {
                 readers: 0,
                 unread_since: Some(Instant::now()),
                 phase: Phase::Active,
-                seam_open: false,
+                doubtful: false,
                 evict: false,
                 reset: false,
                 changed: false,
@@ -179,13 +179,12 @@ impl Stream {
         self.control().phase
     }
 
-    /// Whether blocks may be missing at a seam that is not judged yet.
+    /// Whether blocks may be missing at a seam that the log does not know yet.
     pub fn doubtful(&self) -> bool {
         let control = self.control();
         self.policy.kind != Kind::OneShot
-            && self.policy.resume == UpstreamResume::None
             && !matches!(control.phase, Phase::Ended(_))
-            && control.seam_open
+            && control.doubtful
     }
 
     /// Adds a reader; `None` if the stream was forgotten meanwhile.
@@ -273,10 +272,10 @@ impl Stream {
         })
     }
 
-    pub(crate) fn set_phase(&self, phase: Phase, seam_open: bool) {
+    pub(crate) fn set_phase(&self, phase: Phase, doubtful: bool) {
         let mut control = self.control();
         control.phase = phase;
-        control.seam_open = seam_open;
+        control.doubtful = doubtful;
     }
 
     /// Forgets the stream, read or not: its pump is no more.
