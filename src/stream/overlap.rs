@@ -129,11 +129,9 @@ impl Dense {
     }
 
     /// A gap that was found and reported does not make the numbering less
-    /// dense: go on from the first id after it.
-    pub(crate) fn jump(&mut self, id: &IdField) {
-        if let (Some(number), false) = (number(id), self.broken) {
-            self.last = number.checked_sub(1);
-        }
+    /// dense, nor more: go on from the first id after it.
+    pub(crate) fn jump(&mut self) {
+        self.last = None;
     }
 
     /// How many events lie between the last one and the one with this id.

@@ -135,7 +135,7 @@ impl Writer {
             None => None,
         };
         if let Some(kind) = seam {
-            self.open_seam(kind, block);
+            self.open_seam(kind);
         }
         self.append(block, log);
         Accepted::Appended(seam)
@@ -179,9 +179,9 @@ impl Writer {
         Some(verdict)
     }
 
-    fn open_seam(&mut self, kind: SeamKind, block: &Block) {
+    fn open_seam(&mut self, kind: SeamKind) {
         if matches!(kind, SeamKind::Gap { .. }) {
-            self.dense.jump(&block.id);
+            self.dense.jump();
         }
         self.seams.push(Seam {
             after: self.next - 1,
@@ -274,3 +274,6 @@ pub fn gap_data(reason: &str, lost: Option<u64>) -> String {
     }
 }
 
+
+#[cfg(test)]
+mod tests;
