@@ -223,15 +223,21 @@ impl Log {
 
     fn wake_readers(&self, mut state: MutexGuard<'_, State>) {
         let mut wakers = std::mem::take(&mut state.wakers);
-        wakers.extend(state.readers.iter_mut().filter_map(|(_, s)| s.waker.take()));
+        let mut waiting = state.readers.iter_mut().filter_map(|(_, s)| s.waker.take());
+        // Most logs have one reader, for whom no list need be taken and put back.
+        let first = waiting.next();
+        wakers.extend(waiting);
+        if wakers.is_empty() {
+            state.wakers = wakers;
+            drop(state);
+            return wake(first);
+        }
         drop(state);
-        let empty = wakers.is_empty();
+        wake(first);
         for waker in wakers.drain(..) {
             waker.wake();
         }
-        if !empty {
-            self.state().wakers = wakers;
-        }
+        self.state().wakers = wakers;
     }
 
     /// Adds a reader. Where it begins and what it is told are decided under one
