@@ -41,7 +41,7 @@ impl Appender {
         Self {
             log: Arc::new(Log::new(limits)),
             block: block(),
-            ids: IdWriter::new(Epoch::private().expect("the system has random bits")),
+            ids: IdWriter::new(Epoch::private().unwrap_or_else(|error| panic!("{error}"))),
             arena: BytesMut::new(),
             next: 1,
             now: Instant::now(),

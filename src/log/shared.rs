@@ -309,9 +309,9 @@ impl Log {
             state.room = None;
             return Poll::Ready(());
         }
-        let stale = state.room.replace(cx.waker().clone());
+        let old = state.room.replace(cx.waker().clone());
         drop(state);
-        drop(stale);
+        drop(old);
         Poll::Pending
     }
 
@@ -338,11 +338,12 @@ impl Log {
         if cursor < state.ring.low() {
             return Poll::Ready(Next::Lagged(state.ring.low() - cursor));
         }
-        if let Some(note) = &state.comment {
-            if note.number > *comment && note.after == cursor {
-                *comment = note.number;
-                return Poll::Ready(Next::Comment(note.line.clone()));
-            }
+        if let Some(note) = &state.comment
+            && note.number > *comment
+            && note.after == cursor
+        {
+            *comment = note.number;
+            return Poll::Ready(Next::Comment(note.line.clone()));
         }
         if let Some(chunk) = state.ring.read(cursor, CHUNK) {
             own.cursor = chunk.last;
@@ -360,9 +361,9 @@ impl Log {
         }
         let known = own.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
-            let stale = own.waker.replace(cx.waker().clone());
+            let old = own.waker.replace(cx.waker().clone());
             drop(guard);
-            drop(stale);
+            drop(old);
         }
         Poll::Pending
     }

@@ -28,6 +28,7 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// Moves one stream's bytes. Made together with its [`Stream`]; runs until the
 /// stream is forgotten.
+#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
 pub struct Pump {
     stream: Arc<Stream>,
     registry: Weak<Registry>,
@@ -405,10 +406,10 @@ impl Pump {
         self.run.events += batch.entries.len();
         self.run.bytes += batch.bytes.len();
         let policy = &self.stream.policy;
-        if let Some(kept) = policy.journal.append(&self.name(), &batch) {
-            if let Err(error) = kept.await {
-                tracing::error!(%error, "the stream goes on in memory only");
-            }
+        if let Some(kept) = policy.journal.append(&self.name(), &batch)
+            && let Err(error) = kept.await
+        {
+            tracing::error!(%error, "the stream goes on in memory only");
         }
         self.observe(Signal::EventsIn(batch.entries.len() as u64));
         let change = self

@@ -84,6 +84,7 @@ pub struct Stream {
 }
 
 /// How the stream and its pump talk to each other.
+#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
 struct Control {
     readers: usize,
     unread_since: Option<Instant>,

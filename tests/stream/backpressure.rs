@@ -84,7 +84,7 @@ async fn a_one_shot_waits_for_its_reader() {
     pass(60).await;
     let taken = rig.pipe.taken();
     assert!(taken < 30, "{taken} frames read into a full buffer");
-    assert_eq!(rig.stream.log().with(|ring| ring.low()), 0, "untrimmed");
+    assert_eq!(rig.stream.log().with(tower_sse::log::Ring::low), 0, "untrimmed");
 
     let back = tokio::spawn(rig.attach(Position::Oldest).to_end());
     let (all, end) = back.await.unwrap();
@@ -177,7 +177,7 @@ async fn nobody_slows_a_shared_upstream() {
     }
     assert_eq!(rig.pipe.taken(), 100);
     assert_eq!(stalled.now(), Poll::Ready(Next::Lagged(92)));
-    assert!(rig.stream.log().with(|ring| ring.events()) <= 8, "bounded");
+    assert!(rig.stream.log().with(tower_sse::log::Ring::events) <= 8, "bounded");
 }
 
 /// Whoever reads whenever there is something must not be outrun, however the

@@ -209,7 +209,7 @@ async fn with_nobody_unread_a_stream_gives_up_its_own() {
         assert!(registry.bytes() <= 50_000);
         assert_eq!(data(&client.text()).len(), 1, "those that keep up see nothing of it");
     }
-    let retained = rig.stream.log().with(|ring| ring.bytes()) as u64;
+    let retained = rig.stream.log().with(tower_sse::log::Ring::bytes) as u64;
     assert_eq!(registry.bytes(), retained + 4096);
     assert_eq!(rig.signals.buffered(), i64::try_from(retained).unwrap());
 }

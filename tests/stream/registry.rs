@@ -118,7 +118,7 @@ async fn use_key(registry: &Arc<Registry>, key: &Key, opening: &AtomicUsize, luc
                 tokio::task::yield_now().await;
                 let (stream, pump) = build(registry, Some(key.clone()));
                 opening.fetch_sub(1, Ordering::SeqCst);
-                if luck % 3 == 0 {
+                if luck.is_multiple_of(3) {
                     claimed.fill(&stream);
                     tokio::task::yield_now().await;
                 }

@@ -343,13 +343,13 @@ impl Rig {
     }
 
     pub(crate) fn high(&self) -> u64 {
-        self.stream.log().with(|ring| ring.high())
+        self.stream.log().with(tower_sse::log::Ring::high)
     }
 
     /// Everything retained, as text.
     pub(crate) fn retained(&self) -> String {
         let log = self.stream.log();
-        let mut cursor = log.with(|ring| ring.low());
+        let mut cursor = log.with(tower_sse::log::Ring::low);
         let mut text = String::new();
         while let Some(chunk) = log.read(cursor) {
             text.push_str(std::str::from_utf8(&chunk.bytes).unwrap());
