@@ -86,7 +86,7 @@ async fn a_one_shot_waits_for_its_reader() {
     assert!(taken < 30, "{taken} frames read into a full buffer");
     assert_eq!(rig.stream.log().with(tower_sse::log::Ring::low), 0, "untrimmed");
 
-    let back = tokio::spawn(rig.attach(Position::Oldest).to_end());
+    let back = tokio::spawn(rig.attach(Position::Oldest).drain());
     let (all, end) = back.await.unwrap();
     assert_eq!(all.len(), 200);
     assert_eq!(Poll::Ready(end), CLEAN);
@@ -107,7 +107,7 @@ async fn a_client_that_has_read_everything_unblocks_a_one_shot() {
     idle().await;
     let high = rig.high();
     assert!(high < 20);
-    let (all, end) = rig.attach(Position::After(high)).to_end().await;
+    let (all, end) = rig.attach(Position::After(high)).drain().await;
     assert_eq!(all, numbers(usize::try_from(high).unwrap(), all.len()));
     assert_eq!(high + all.len() as u64, 20);
     assert_eq!(Poll::Ready(end), CLEAN);

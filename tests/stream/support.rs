@@ -56,8 +56,11 @@ impl Pipe {
     }
 
     pub(crate) fn send(&self, text: &str) -> &Self {
-        let frame = Ok(Bytes::copy_from_slice(text.as_bytes()));
-        self.with(|state| state.frames.push_back(frame));
+        self.send_bytes(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    pub(crate) fn send_bytes(&self, frame: Bytes) -> &Self {
+        self.with(|state| state.frames.push_back(Ok(frame)));
         self
     }
 
@@ -323,7 +326,7 @@ async fn counted(future: impl Future<Output = ()>, polls: Arc<AtomicUsize>) {
 
 impl Rig {
     pub(crate) fn attach(&self, position: Position) -> Client {
-        self.try_attach(position).expect("the stream is there")
+        self.try_attach(position).unwrap()
     }
 
     pub(crate) fn try_attach(&self, position: Position) -> Option<Client> {
@@ -376,7 +379,8 @@ pub(crate) fn data(text: &str) -> Vec<String> {
 
 /// `count` events with data from `first` on.
 pub(crate) fn events(first: usize, count: usize) -> String {
-    (first..first + count).map(|n| format!("data: {n}\n\n")).collect()
+    let events: Vec<_> = (first..first + count).map(|n| format!("data: {n}\n\n")).collect();
+    events.concat()
 }
 
 pub(crate) fn numbers(first: usize, count: usize) -> Vec<String> {
@@ -419,7 +423,7 @@ impl Client {
     }
 
     /// Reads on to the end, as fast as it can.
-    pub(crate) async fn to_end(mut self) -> (Vec<String>, Next) {
+    pub(crate) async fn drain(mut self) -> (Vec<String>, Next) {
         let mut text = Vec::new();
         loop {
             match self.next().await {
