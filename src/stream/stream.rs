@@ -323,3 +323,45 @@ impl Drop for Subscription {
         self.stream.detach();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Memory;
+    use crate::observe::Silent;
+
+    fn stream() -> Arc<Stream> {
+        let policy = Policy {
+            kind: Kind::Private,
+            ids: Ids::Assign,
+            resume: UpstreamResume::None,
+            limits: Limits::default(),
+            linger: Linger::default(),
+            retain: Duration::ZERO,
+            reconnect: Reconnect::default(),
+            hold: Duration::ZERO,
+            batch: Duration::ZERO,
+            upstream_idle: None,
+            max_event_bytes: 0,
+            gap_event: None,
+            strip_retry: false,
+            observer: Arc::new(Silent),
+            journal: Arc::new(Memory),
+        };
+        let epoch = Epoch::private().unwrap();
+        let key = Key::Epoch(epoch);
+        Arc::new(Stream::new(key, epoch, policy, Head::default(), None, Box::default(), None))
+    }
+
+    #[test]
+    fn it_is_not_forgotten_under_a_reader() {
+        let stream = stream();
+        let client = stream.attach(Position::Live).unwrap();
+        assert!(!stream.leave());
+        assert_eq!(stream.phase(), Phase::Active);
+        drop(client);
+        assert!(stream.leave());
+        assert_eq!(stream.phase(), Phase::Gone);
+        assert!(stream.attach(Position::Live).is_none());
+    }
+}

@@ -1,11 +1,11 @@
 //! How streams come to an end, and that nothing stays behind.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tower_sse::log::Position;
-use tower_sse::observe::Signal;
+use tower_sse::observe::{Observer, Signal};
 use tower_sse::stream::policy::{Kind, Linger};
 use tower_sse::stream::pump::{Beginning, NewStream};
 use tower_sse::stream::registry::{Claim, Key, Registry};
@@ -229,6 +229,20 @@ async fn with_nobody_unread_a_stream_gives_up_its_own() {
     assert_eq!(rig.signals.buffered(), i64::try_from(retained).unwrap());
 }
 
+/// Does something just when bytes are given up.
+struct Hook(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Observer for Hook {
+    fn observe(&self, signal: Signal) {
+        if matches!(signal, Signal::Buffered(..0)) {
+            let hook = self.0.lock().unwrap().take();
+            if let Some(hook) = hook {
+                hook();
+            }
+        }
+    }
+}
+
 /// Whoever comes just as a stream is evicted keeps it.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_comes_in_time_stops_an_eviction() {
@@ -236,27 +250,32 @@ async fn a_client_that_comes_in_time_stops_an_eviction() {
     let mut setup = Setup::new(Kind::Shared);
     setup.registry = Arc::clone(&registry);
     let (rig, client) = setup.read();
+    let rig = Arc::new(rig);
     rig.pipe.send(&events(0, 1));
     idle().await;
     drop(client);
     idle().await;
-    let mut other = Setup::new(Kind::Shared);
+
+    // Another stream needs the room, and more: it evicts this one, then gives
+    // up what it holds itself. Now somebody comes, before the one evicted has
+    // had its turn.
+    let (coming, came) = std::sync::mpsc::channel();
+    let there = Arc::clone(&rig);
+    let hook = move || coming.send(there.try_attach(Position::Live)).unwrap();
+    let mut other = Setup::new(Kind::Shared)
+        .with(|policy| policy.observer = Arc::new(Hook(Mutex::new(Some(Box::new(hook))))));
     other.registry = Arc::clone(&registry);
     let (other, _reader) = other.read();
-    other.pipe.send(&format!("data: {}\n\n", "x".repeat(40_000)));
-    // The order to go is given when the large event is published, and obeyed
-    // when the other task has its turn: between the two, somebody comes.
-    while other.high() == 0 {
-        tokio::task::yield_now().await;
-    }
-    let client = rig.try_attach(Position::Live);
+    let large = format!("data: {}\n\n", "x".repeat(40_000));
+    other.pipe.send(&large);
     idle().await;
+    let client = came.try_recv().unwrap();
     assert!(client.is_some() && !rig.is_gone());
     assert_eq!(rig.data(), ["0"]);
     drop(client);
     idle().await;
     assert!(!rig.is_gone(), "the order was for then");
-    other.pipe.send(&format!("data: {}\n\n", "x".repeat(40_000)));
+    other.pipe.send(&large);
     idle().await;
     assert!(rig.is_gone());
 }
