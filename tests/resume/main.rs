@@ -1,0 +1,6 @@
+//! The middleware from outside: what clients get of a scripted upstream.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod client_cut;
