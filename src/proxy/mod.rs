@@ -1,3 +1,5 @@
 //! The reverse proxy.
 
 pub mod config;
+
+pub use config::{Config, ConfigError};
