@@ -27,6 +27,9 @@ const METHODS: [(&str, Method); 7] = [
     ("OPTIONS", Method::OPTIONS),
 ];
 
+/// What to do about a file without routes.
+const EXAMPLE: &str = "list at least one, such as `- { path: /, upstream: app }`";
+
 /// The `routes` list. Upstreams given in place are added to `upstreams`.
 pub(super) fn read_all(
     root: &Node,
@@ -38,7 +41,6 @@ pub(super) fn read_all(
         // Checked even if no route is there to use them.
         sse::read(&[node])?;
     }
-    const EXAMPLE: &str = "list at least one, such as `- { path: /, upstream: app }`";
     let Some(node) = top.get("routes") else {
         return Err(root.error(format!("`routes` is missing; {EXAMPLE}")));
     };

@@ -164,13 +164,11 @@ impl Node {
     /// One of a fixed set of words.
     pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T> {
         let text = self.text()?;
-        match words.iter().find(|(word, _)| *word == text) {
-            Some((_, value)) => Ok(*value),
-            None => {
-                let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-                Err(self.error(self.not_one_of(&words)))
-            }
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(*value);
         }
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        Err(self.error(self.not_one_of(&words)))
     }
 
     /// Says that the value is none of these words, and which is the nearest.

@@ -155,23 +155,21 @@ pub(super) fn parse_server(text: &str) -> std::result::Result<Uri, BadUrl> {
         return Err(BadUrl::Userinfo);
     }
     let uri: Uri = text.parse().map_err(|_| BadUrl::NotAUrl)?;
-    match (uri.scheme_str(), uri.authority()) {
-        (Some("http" | "https"), Some(authority)) if !authority.host().is_empty() => {}
-        (Some(_), Some(_)) => return Err(BadUrl::Scheme),
-        _ => return Err(BadUrl::NotAUrl),
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(BadUrl::NotAUrl);
+    };
+    if !matches!(scheme, "http" | "https") {
+        return Err(BadUrl::Scheme);
+    }
+    // `http://host:99999` parses too, as an authority without a port.
+    let names_port = authority.as_str().len() > authority.host().len();
+    let bad_port = names_port && authority.port_u16().is_none_or(|port| port == 0);
+    if authority.host().is_empty() || bad_port {
+        return Err(BadUrl::NotAUrl);
     }
     // The parser drops a fragment silently.
     if uri.path_and_query().is_some_and(|rest| rest != "/") || text.contains('#') {
         return Err(BadUrl::More);
-    }
-    // `http://host:99999` parses as an authority without a port number.
-    let port = uri.authority().and_then(http::uri::Authority::port);
-    let has_port = text.rsplit_once(']').map_or(text, |(_, rest)| rest);
-    let has_port = has_port
-        .trim_start_matches("https:")
-        .trim_start_matches("http:");
-    if has_port.contains(':') && !port.is_some_and(|port| port.as_u16() > 0) {
-        return Err(BadUrl::NotAUrl);
     }
     Ok(uri)
 }
