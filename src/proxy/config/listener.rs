@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::error::ConfigError;
+use super::error::{ConfigError, io_reason};
 use super::model::{Listener, Tls};
 use super::section::Section;
 use super::tree::Node;
@@ -121,17 +121,7 @@ fn file(node: &Node, folder: &Path) -> Result<(PathBuf, Vec<u8>)> {
         node.error(format!(
             "cannot read {}: {}; relative names start at the folder of the configuration file",
             node.shown(),
-            reason(&why)
+            io_reason(&why)
         ))
     })
-}
-
-/// The reason alone: the default text adds a code nobody needs.
-fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-        std::io::ErrorKind::IsADirectory => "it is a folder".into(),
-        _ => error.to_string(),
-    }
 }

@@ -52,7 +52,13 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let source = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|why| {
-            ConfigError::whole(format!("cannot read the configuration: {why}")).in_source(&source)
+            let what_to_do = match why.kind() {
+                std::io::ErrorKind::NotFound => "; name another by --config",
+                _ => "",
+            };
+            let why = error::io_reason(&why);
+            let message = format!("cannot read the configuration: {why}{what_to_do}");
+            ConfigError::whole(message).in_source(&source)
         })?;
         Self::parse(&source, &text, &|name| std::env::var(name).ok())
     }

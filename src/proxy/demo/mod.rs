@@ -50,10 +50,13 @@ impl Demo {
     }
 
     /// What to tell whoever started the demo, once the proxy listens.
-    pub fn invitation(proxy: SocketAddr) -> String {
+    pub fn invitation(mut proxy: SocketAddr) -> String {
+        if proxy.ip().is_unspecified() {
+            proxy.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
         format!(
             "\nOpen http://{proxy}/ to watch one stream twice: directly, and through the proxy.\n\
-             Or in a terminal:  curl -N http://{proxy}/events\n"
+             Or in a terminal:  curl -N http://{proxy}/events\n\n"
         )
     }
 }
