@@ -41,7 +41,12 @@ async fn axum_passes_unchanged() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let app = Router::new().route("/events", get(varied));
     tokio::spawn(async move { axum::serve(listener, app).await });
-    is_the_same_through_the_proxy(&url).await;
+    // Its `data("")` writes no line at all, so that one event is not sent.
+    let sent = VARIED
+        .into_iter()
+        .filter(|(_, data)| !data.is_empty())
+        .collect();
+    is_the_same_through_the_proxy(&url, sent).await;
 }
 
 async fn varied() -> Sse<impl stream::Stream<Item = Result<Event, Infallible>>> {
@@ -56,7 +61,6 @@ async fn varied() -> Sse<impl stream::Stream<Item = Result<Event, Infallible>>> 
             .retry(Duration::from_millis(200))
             .data("with id"),
         event().data("  indented"),
-        event().data(""),
         event().event("end").data("bye"),
     ];
     // Open until the client leaves, as a live stream is.
@@ -66,19 +70,15 @@ async fn varied() -> Sse<impl stream::Stream<Item = Result<Event, Infallible>>> 
 
 async fn passes_unchanged(mut backend: Process) {
     let port = &backend.report("listening").await["port"];
-    is_the_same_through_the_proxy(&format!("http://127.0.0.1:{port}")).await;
+    is_the_same_through_the_proxy(&format!("http://127.0.0.1:{port}"), VARIED.to_vec()).await;
 }
 
-async fn is_the_same_through_the_proxy(backend: &str) {
-    assert_eq!(read(backend).await, expected(), "the backend itself");
+async fn is_the_same_through_the_proxy(backend: &str, sent: Vec<(&str, &str)>) {
+    let text = |(kind, data): (&str, &str)| (kind.to_owned(), data.to_owned());
+    let sent: Vec<_> = sent.into_iter().map(text).collect();
+    assert_eq!(read(backend).await, sent, "the backend itself");
     let proxy = Proxy::start(backend, "heartbeat: 20ms").await;
-    assert_eq!(read(proxy.url()).await, expected(), "through the proxy");
-}
-
-fn expected() -> Vec<(String, String)> {
-    VARIED
-        .map(|(kind, data)| (kind.to_owned(), data.to_owned()))
-        .to_vec()
+    assert_eq!(read(proxy.url()).await, sent, "through the proxy");
 }
 
 /// Type and data of all events, up to the one of type `end`.

@@ -1,6 +1,6 @@
 //! The binary under test, configured as an operator would.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::process::Command;
 
 use super::Process;
@@ -81,6 +81,10 @@ routes:
 impl Tls {
     pub(crate) fn generate() -> Self {
         let mut params = CertificateParams::default();
+        // Issued by a name equal to its own, the leaf would count as self-signed.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "tower-sse test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
