@@ -10,7 +10,8 @@
 //!                                                └─ SseLayer ─ Forward ─ upstream
 //! ```
 //!
-//! [`Server`] is the way in: [`Server::bind`], then [`Server::run`].
+//! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
+//! adds [`arguments`] before it and [`process`] around it.
 
 pub mod admin;
 pub mod arguments;
@@ -24,6 +25,7 @@ pub mod io;
 mod listener;
 pub mod logging;
 pub mod metrics;
+pub mod process;
 pub mod rescue;
 mod router;
 pub mod server;

@@ -1,6 +1,6 @@
 //! `sse-proxy demo`: what the proxy is for, to be watched in a browser.
 //!
-//! Three things run: a legacy [`backend`] that keeps dying, a [`page`] that
+//! Three things run: a legacy `backend` that keeps dying, a `page` that
 //! reads its stream twice, directly and through the proxy, and the proxy before
 //! both. The proxy is the real one, with an ordinary configuration
 //! (`demo.yaml`); the demo only starts the other two and hands it over.
