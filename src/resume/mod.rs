@@ -1,3 +1,47 @@
-//! The middleware.
+//! The middleware: makes the event streams of a service resumable.
+//!
+//! [`SseLayer`] wraps any service that answers HTTP requests. What is not an
+//! event stream passes untouched. An answer of 200 with `text/event-stream`
+//! becomes a *stream*: it gets ids, heartbeats and a buffer, and lives on when
+//! the client's connection or the upstream's is cut:
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! # async fn events() {}
+//! let app: Router = Router::new()
+//!     .route("/events", get(events))
+//!     .layer(tower_sse::SseLayer::new());
+//! ```
+//!
+//! Unlike `axum::response::sse::KeepAlive`, which adds heartbeats to one
+//! response, the layer ties many responses to one stream: a client that returns
+//! with `Last-Event-ID` gets what it missed, from the buffer.
+//!
+//! A request walks: [`service`](SseService) decides the kind of stream and
+//! reads the client's cursor; `attach` answers from a stream that exists;
+//! `open` calls the inner service for one that does not; `reopen` calls it
+//! again when its connection is lost; [`SseBody`] is what the client reads.
+//!
+//! Not promised: nothing survives the process here, and a service that lost
+//! events while it was away cannot be made to resend them. See
+//! `docs/guarantees.md`.
 
+mod attach;
+mod body;
+mod cursor;
+mod engine;
+mod head;
+mod key;
+mod layer;
+mod open;
+mod principal;
+mod reopen;
+mod request;
+mod service;
 pub mod settings;
+
+pub use body::SseBody;
+pub use engine::Engine;
+pub use layer::SseLayer;
+pub use request::RequestBody;
+pub use service::SseService;

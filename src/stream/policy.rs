@@ -99,3 +99,14 @@ impl Default for Reconnect {
         }
     }
 }
+
+/// What kind of stream it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One client session's own, over as many connections as it takes.
+    Private,
+    /// Everybody's who asks for the same.
+    Shared,
+    /// The answer to one request, sent once.
+    OneShot,
+}

@@ -1,0 +1,233 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::index::Index;
+use super::segment::Segment;
+use super::{Batch, Limits, Seam, SeamKind};
+
+/// The retained blocks of one stream, by dense position.
+///
+/// Pure: no lock, no clock, no waker. See [`Log`](super::Log) for the shared
+/// form.
+#[derive(Debug)]
+pub struct Ring {
+    limits: Limits,
+    segments: VecDeque<Segment>,
+    /// Position of the oldest retained block (or of the next one, if empty).
+    oldest: u64,
+    /// Position the next block will get.
+    next: u64,
+    bytes: usize,
+    /// Publication times: blocks up to `.0` were published at `.1` at the
+    /// latest. Oldest first.
+    stamps: VecDeque<(u64, Instant)>,
+    ids: Index,
+    seams: VecDeque<Seam>,
+}
+
+/// Contiguous blocks, as they go to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Whole encoded blocks.
+    pub bytes: Bytes,
+    /// Position of the last of them.
+    pub last: u64,
+}
+
+impl Ring {
+    /// An empty ring. Positions start at 1.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            segments: VecDeque::new(),
+            oldest: 1,
+            next: 1,
+            bytes: 0,
+            stamps: VecDeque::new(),
+            ids: Index::default(),
+            seams: VecDeque::new(),
+        }
+    }
+
+    /// The position before the oldest retained block: the oldest cursor from
+    /// which reading on is complete.
+    pub fn low(&self) -> u64 {
+        self.oldest - 1
+    }
+
+    /// The position of the newest block, 0 before the first.
+    pub fn high(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Retained blocks.
+    pub fn events(&self) -> u64 {
+        self.next - self.oldest
+    }
+
+    /// Retained bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The limits blocks are trimmed to.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Appends a batch, whose first position must be the next one.
+    pub fn append(&mut self, batch: &Batch, now: Instant) {
+        debug_assert_eq!(batch.first, self.next);
+        self.seams.extend(batch.seams.iter().copied());
+        if batch.entries.is_empty() {
+            return;
+        }
+        let fits = self.segments.back().is_some_and(|s| s.has_room_for(batch));
+        if !fits {
+            self.segments.push_back(Segment::new(self.next));
+        }
+        if let Some(segment) = self.segments.back_mut() {
+            segment.append(batch);
+        }
+        for (seq, entry) in (self.next..).zip(&batch.entries) {
+            if let Some(id) = &entry.id {
+                self.ids.insert(id, seq);
+            }
+        }
+        self.next += batch.entries.len() as u64;
+        self.bytes += batch.bytes.len();
+        self.stamp(now);
+    }
+
+    fn stamp(&mut self, now: Instant) {
+        let last = self.next - 1;
+        let grain = self.limits.age / 256;
+        // The stamp before the last one fixes when the shared stamp began.
+        let since = match self.stamps.len() {
+            0 | 1 => None,
+            n => Some(self.stamps[n - 2].1),
+        };
+        match (self.stamps.back_mut(), since) {
+            (Some(stamp), Some(since)) if now.duration_since(since) < grain => *stamp = (last, now),
+            _ => self.stamps.push_back((last, now)),
+        }
+    }
+
+    /// Remembers the id an upstream connection was opened with: whoever names
+    /// it has seen nothing of this log yet.
+    pub fn index_base(&mut self, id: &Bytes) {
+        self.ids.insert(id, self.high());
+    }
+
+    /// Trims to the limits, but nothing after the position `floor`.
+    pub fn trim(&mut self, now: Instant, floor: u64) {
+        self.trim_aged(now, floor);
+        self.trim_to_limits(floor);
+    }
+
+    /// Trims to the limits on events and bytes, but nothing after `floor`.
+    pub fn trim_to_limits(&mut self, floor: u64) {
+        while self.is_over() && self.oldest <= floor {
+            self.drop_oldest();
+        }
+        self.forget_trimmed();
+    }
+
+    /// Whether more is retained than the limits on events and bytes allow. One
+    /// block alone is always allowed.
+    pub fn is_over(&self) -> bool {
+        self.events() > 1
+            && (self.events() > self.limits.events as u64 || self.bytes > self.limits.bytes)
+    }
+
+    fn trim_aged(&mut self, now: Instant, floor: u64) {
+        while let Some((last, at)) = self.stamps.front().copied() {
+            if last >= self.oldest && now.duration_since(at) <= self.limits.age {
+                break;
+            }
+            while self.oldest <= last && self.oldest <= floor {
+                self.drop_oldest();
+            }
+            if self.oldest <= last {
+                break;
+            }
+            self.stamps.pop_front();
+        }
+    }
+
+    /// Trims, oldest first, until no more than `bytes` are retained.
+    pub fn trim_to_bytes(&mut self, bytes: usize) {
+        while self.bytes > bytes && self.oldest < self.next {
+            self.drop_oldest();
+        }
+        self.forget_trimmed();
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(segment) = self.segments.front() else {
+            return;
+        };
+        self.bytes -= segment.size_of(self.oldest);
+        self.oldest += 1;
+        if segment.next() <= self.oldest {
+            self.segments.pop_front();
+        }
+    }
+
+    fn forget_trimmed(&mut self) {
+        let low = self.low();
+        self.ids.trim(low);
+        while self.seams.front().is_some_and(|seam| seam.after < low) {
+            self.seams.pop_front();
+        }
+    }
+
+    /// When the oldest block will be too old, if ever.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let (_, at) = self.stamps.front()?;
+        // The smallest step past the limit, so that trimming then has an effect.
+        at.checked_add(self.limits.age)?
+            .checked_add(Duration::from_millis(1))
+    }
+
+    /// What follows the cursor `after`: contiguous blocks of about `max` bytes,
+    /// at least one. `None` if nothing follows, or if what did is trimmed.
+    pub fn read(&self, after: u64, max: usize) -> Option<Chunk> {
+        let seq = after.checked_add(1)?;
+        if seq < self.oldest || seq >= self.next {
+            return None;
+        }
+        let at = self.segments.partition_point(|s| s.first() <= seq);
+        let (bytes, last) = self.segments.get(at.checked_sub(1)?)?.read(seq, max);
+        Some(Chunk { bytes, last })
+    }
+
+    /// One retained block.
+    pub fn block(&self, seq: u64) -> Option<Bytes> {
+        self.read(seq.checked_sub(1)?, 0).map(|chunk| chunk.bytes)
+    }
+
+    /// The position of the block to which the upstream gave this id.
+    pub fn find(&self, id: &[u8]) -> Option<u64> {
+        self.ids.find(id)
+    }
+
+    /// Whether a reader that goes on from `after` crosses a gap.
+    pub fn gap_after(&self, after: u64) -> bool {
+        self.seams
+            .iter()
+            .any(|seam| seam.after >= after && matches!(seam.kind, SeamKind::Gap { .. }))
+    }
+
+    /// The cursor just before the last retained snapshot, if there is one.
+    pub fn snapshot(&self) -> Option<u64> {
+        self.seams
+            .iter()
+            .rev()
+            .find(|seam| seam.kind == SeamKind::Snapshot)
+            .map(|seam| seam.after)
+    }
+}

@@ -1,0 +1,140 @@
+use bytes::{Bytes, BytesMut};
+
+use super::Batch;
+
+/// An open segment is sealed once it holds this much.
+const SEAL_AT: usize = 64 << 10;
+
+/// This many pieces are merged into one as they gather, so that a reader in an
+/// open segment needs few reads and a byte is copied at most twice more.
+const MERGE: usize = 16;
+
+/// A run of consecutive blocks.
+///
+/// While open it is a list of pieces, one per batch, which live readers get
+/// without a copy. Sealed, it is one contiguous `Bytes`.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    first: u64,
+    /// End of each block, from the segment's start.
+    ends: Vec<u32>,
+    pieces: Vec<Piece>,
+    /// How many pieces at the front are merged ones.
+    merged: usize,
+    sealed: bool,
+}
+
+#[derive(Debug)]
+struct Piece {
+    start: u32,
+    bytes: Bytes,
+}
+
+impl Segment {
+    pub(crate) fn new(first: u64) -> Self {
+        Self {
+            first,
+            ends: Vec::new(),
+            pieces: Vec::new(),
+            merged: 0,
+            sealed: false,
+        }
+    }
+
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The position after the last block.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.ends.len() as u64
+    }
+
+    fn len(&self) -> usize {
+        self.ends.last().map_or(0, |end| *end as usize)
+    }
+
+    /// Whether the batch belongs here or in a new segment.
+    pub(crate) fn has_room_for(&self, batch: &Batch) -> bool {
+        !self.sealed && (self.ends.is_empty() || self.len() + batch.bytes.len() <= 2 * SEAL_AT)
+    }
+
+    pub(crate) fn append(&mut self, batch: &Batch) {
+        let start = self.len();
+        let base = u32::try_from(start).unwrap_or(u32::MAX);
+        self.ends
+            .extend(batch.entries.iter().map(|entry| base + entry.end));
+        self.pieces.push(Piece {
+            start: base,
+            bytes: batch.bytes.clone(),
+        });
+        if self.len() >= SEAL_AT {
+            self.merge_from(0);
+            self.ends.shrink_to_fit();
+            self.pieces.shrink_to_fit();
+            self.sealed = true;
+        } else if self.pieces.len() - self.merged >= MERGE {
+            self.merge_from(self.merged);
+            self.merged += 1;
+        }
+    }
+
+    fn merge_from(&mut self, from: usize) {
+        let run = &self.pieces[from..];
+        if run.len() < 2 {
+            return;
+        }
+        let mut joined = BytesMut::with_capacity(run.iter().map(|piece| piece.bytes.len()).sum());
+        for piece in run {
+            joined.extend_from_slice(&piece.bytes);
+        }
+        let start = run[0].start;
+        self.pieces.truncate(from);
+        self.pieces.push(Piece {
+            start,
+            bytes: joined.freeze(),
+        });
+    }
+
+    fn start_of(&self, index: usize) -> usize {
+        if index == 0 {
+            0
+        } else {
+            self.ends[index - 1] as usize
+        }
+    }
+
+    /// Encoded size of the block at `seq`, which must be in this segment.
+    pub(crate) fn size_of(&self, seq: u64) -> usize {
+        let index = self.index(seq);
+        self.ends[index] as usize - self.start_of(index)
+    }
+
+    fn index(&self, seq: u64) -> usize {
+        debug_assert!(seq >= self.first && seq < self.next());
+        usize::try_from(seq - self.first).unwrap_or(usize::MAX)
+    }
+
+    /// Whole blocks from `seq` on that lie contiguous, up to about `max` bytes
+    /// but one at least, and the position of the last of them.
+    pub(crate) fn read(&self, seq: u64, max: usize) -> (Bytes, u64) {
+        let index = self.index(seq);
+        let start = self.start_of(index);
+        let piece = self
+            .pieces
+            .partition_point(|piece| piece.start as usize <= start)
+            - 1;
+        let piece = &self.pieces[piece];
+        let piece_start = piece.start as usize;
+        let piece_end = piece_start + piece.bytes.len();
+
+        let limit = piece_end.min(start.saturating_add(max));
+        let fitting = self.ends[index..].partition_point(|end| *end as usize <= limit);
+        let last = index + fitting.max(1) - 1;
+        let end = self.ends[last] as usize;
+        (
+            piece.bytes.slice(start - piece_start..end - piece_start),
+            self.first + last as u64,
+        )
+    }
+}

@@ -1,0 +1,398 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::reader::{Next, Reader};
+use super::{Batch, Chunk, Limits, Ring};
+
+/// A [`Ring`] with readers.
+pub struct Log {
+    // A plain mutex: every critical section is a few loads and a slice; none
+    // allocates per client, runs foreign code, or spans a poll of anything.
+    state: Mutex<State>,
+}
+
+struct State {
+    ring: Ring,
+    readers: Slab<Slot>,
+    end: Option<Ending>,
+    /// The upstream's last comment: a courtesy to readers that are at the head
+    /// when it comes. It is not retained.
+    comment: Option<Comment>,
+    comments: u64,
+    /// The appending side, while it waits for readers to move.
+    room: Option<Waker>,
+    /// The retained bytes last told to whoever keeps accounts.
+    accounted: usize,
+    /// Kept between publications for its capacity.
+    wakers: Vec<Waker>,
+}
+
+struct Comment {
+    number: u64,
+    after: u64,
+    line: Bytes,
+}
+
+/// What the log knows of a reader.
+struct Slot {
+    cursor: u64,
+    waker: Option<Waker>,
+    order: Option<Order>,
+}
+
+#[derive(Clone)]
+enum Order {
+    CloseAt(Instant),
+    Abort(&'static str),
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As it should: readers see a clean end.
+    Complete,
+    /// Cut short, for this reason: readers see their connection abort.
+    Aborted(&'static str),
+}
+
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// After this block.
+    After(u64),
+    /// At the oldest retained block.
+    Oldest,
+    /// At the next block.
+    Live,
+    /// At most this many retained blocks back.
+    Tail(u64),
+    /// At the last retained snapshot, or else at the next block.
+    Snapshot,
+}
+
+/// A new reader, and what it should be told.
+#[derive(Debug)]
+pub struct Attached {
+    /// The reader.
+    pub reader: Reader,
+    /// Where it begins: the first block it gets is the one after.
+    pub after: u64,
+    /// Blocks that were trimmed between where it asked to begin and where it
+    /// does.
+    pub lost: u64,
+    /// Blocks it will be replayed.
+    pub behind: u64,
+    /// Whether it crosses a gap on the way to the head.
+    pub gap: bool,
+    /// Whether it begins at a snapshot that it had not asked for.
+    pub snapshot: bool,
+}
+
+/// What trimming must leave while a stream is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing: a reader that is too slow is left behind.
+    Nothing,
+    /// What an attached reader has not read.
+    Unread,
+    /// The same, and everything while there is no reader.
+    UntilRead,
+}
+
+/// Largest chunk handed to a reader at once, unless one block is larger.
+const CHUNK: usize = 64 << 10;
+
+impl Log {
+    /// An empty log.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            state: Mutex::new(State {
+                ring: Ring::new(limits),
+                readers: Slab::new(),
+                end: None,
+                comment: None,
+                comments: 0,
+                room: None,
+                accounted: 0,
+                wakers: Vec::new(),
+            }),
+        }
+    }
+
+    // Nothing that runs under the lock can panic half-way through a change, so
+    // a poisoned lock (a panic in an observer's waker, say) is still sound.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads from the ring under the lock.
+    pub fn with<T>(&self, f: impl FnOnce(&Ring) -> T) -> T {
+        f(&self.state().ring)
+    }
+
+    /// Changes the ring under the lock, for its trimming and indexing.
+    pub fn with_mut<T>(&self, f: impl FnOnce(&mut Ring) -> T) -> T {
+        f(&mut self.state().ring)
+    }
+
+    /// Makes a batch visible, trims what need not be held, and wakes each
+    /// waiting reader once. Returns by how much the retained bytes changed.
+    pub fn publish(&self, batch: &Batch, hold: Hold, now: Instant) -> i64 {
+        let mut state = self.state();
+        state.ring.append(batch, now);
+        let floor = state.floor(hold);
+        state.ring.trim(now, floor);
+        let change = state.account();
+        self.wake_readers(state);
+        change
+    }
+
+    /// Trims to the limits. Returns by how much the retained bytes changed.
+    pub fn trim(&self, hold: Hold, now: Instant) -> i64 {
+        let mut state = self.state();
+        let floor = state.floor(hold);
+        state.ring.trim(now, floor);
+        state.account()
+    }
+
+    /// Gives up the older half of what is retained, or all of it, read or not.
+    /// Returns by how much the retained bytes changed.
+    pub fn give_up(&self, all: bool) -> i64 {
+        let mut state = self.state();
+        let keep = if all { 0 } else { state.ring.bytes() / 2 };
+        state.ring.trim_to_bytes(keep);
+        state.account()
+    }
+
+    /// When trimming will next have an effect on account of age.
+    pub fn next_expiry(&self, hold: Hold) -> Option<Instant> {
+        let state = self.state();
+        let may_go = state.ring.low() < state.floor(hold);
+        state.ring.next_expiry().filter(|_| may_go)
+    }
+
+    /// Sets the line that readers at the head are given next.
+    pub fn comment(&self, line: Bytes) {
+        let mut state = self.state();
+        state.comments += 1;
+        state.comment = Some(Comment {
+            number: state.comments,
+            after: state.ring.high(),
+            line,
+        });
+        self.wake_readers(state);
+    }
+
+    /// Ends the log. Readers get what is retained, then this ending.
+    pub fn end(&self, ending: Ending) {
+        let mut state = self.state();
+        state.end = Some(ending);
+        self.wake_readers(state);
+    }
+
+    /// How the log ended, if it did.
+    pub fn ending(&self) -> Option<Ending> {
+        self.state().end
+    }
+
+    /// Cuts today's readers; later ones are not concerned.
+    pub fn abort_readers(&self, reason: &'static str) {
+        self.order_readers(|| Order::Abort(reason));
+    }
+
+    /// Asks each of today's readers to end cleanly at a moment of its own.
+    pub fn close_readers(&self, mut moment: impl FnMut() -> Instant) {
+        self.order_readers(|| Order::CloseAt(moment()));
+    }
+
+    fn order_readers(&self, mut order: impl FnMut() -> Order) {
+        let mut state = self.state();
+        for (_, slot) in &mut state.readers {
+            slot.order = Some(order());
+        }
+        self.wake_readers(state);
+    }
+
+    /// Wakes outside the lock: a woken reader asks for it at once.
+    fn wake_readers(&self, mut state: MutexGuard<'_, State>) {
+        let mut wakers = std::mem::take(&mut state.wakers);
+        wakers.extend(state.readers.iter_mut().filter_map(|(_, s)| s.waker.take()));
+        drop(state);
+        let empty = wakers.is_empty();
+        for waker in wakers.drain(..) {
+            waker.wake();
+        }
+        if !empty {
+            self.state().wakers = wakers;
+        }
+    }
+
+    /// Adds a reader. Where it begins and what it is told are decided under one
+    /// lock with its registration: nothing can be published in between.
+    pub fn attach(self: &Arc<Self>, position: Position) -> Attached {
+        let mut state = self.state();
+        let ring = &state.ring;
+        let (low, high) = (ring.low(), ring.high());
+        let (after, lost, snapshot) = match position {
+            Position::After(seq) if seq < low => (low, low - seq, false),
+            Position::After(seq) => match ring.snapshot() {
+                // What lies before the snapshot is stale by its own account.
+                Some(at) if at > seq => (at, 0, true),
+                _ => (seq.min(high), 0, false),
+            },
+            Position::Oldest => (low, 0, false),
+            Position::Live => (high, 0, false),
+            Position::Tail(n) => (high.saturating_sub(n).max(low), 0, false),
+            Position::Snapshot => match ring.snapshot() {
+                Some(at) => (at, 0, true),
+                None => (high, 0, false),
+            },
+        };
+        let gap = ring.gap_after(after);
+        let comment = state.comments;
+        let slot = state.readers.insert(Slot {
+            cursor: after,
+            waker: None,
+            order: None,
+        });
+        Attached {
+            reader: Reader::new(Arc::clone(self), slot, after, high, comment),
+            after,
+            lost,
+            behind: high - after,
+            gap,
+            snapshot,
+        }
+    }
+
+    pub(super) fn detach(&self, slot: usize) {
+        let mut state = self.state();
+        state.readers.try_remove(slot);
+        let room = state.room.take();
+        drop(state);
+        if let Some(waker) = room {
+            waker.wake();
+        }
+    }
+
+    /// Readers attached now.
+    pub fn readers(&self) -> usize {
+        self.state().readers.len()
+    }
+
+    /// Whether another batch fits, after trimming what need not be held.
+    pub fn has_room(&self, hold: Hold) -> bool {
+        self.state().has_room(hold)
+    }
+
+    /// Ready when there is room. The waker is the appending side's, of which
+    /// there is one; readers that move on or leave wake it.
+    pub fn poll_room(&self, hold: Hold, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.has_room(hold) {
+            state.room = None;
+            return Poll::Ready(());
+        }
+        state.room = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub(super) fn poll_next(
+        &self,
+        slot: usize,
+        cursor: u64,
+        came_at: u64,
+        comment: &mut u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Next> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(own) = state.readers.get_mut(slot) else {
+            return Poll::Ready(Next::Ended(Ending::Aborted("reader detached")));
+        };
+        match own.order.take() {
+            Some(Order::CloseAt(at)) => return Poll::Ready(Next::CloseAt(at)),
+            Some(Order::Abort(reason)) => {
+                return Poll::Ready(Next::Ended(Ending::Aborted(reason)));
+            }
+            None => {}
+        }
+        if cursor < state.ring.low() {
+            return Poll::Ready(Next::Lagged(state.ring.low() - cursor));
+        }
+        if let Some(note) = &state.comment {
+            if note.number > *comment && note.after == cursor {
+                *comment = note.number;
+                return Poll::Ready(Next::Comment(note.line.clone()));
+            }
+        }
+        if let Some(chunk) = state.ring.read(cursor, CHUNK) {
+            own.cursor = chunk.last;
+            let room = state.room.take();
+            if let Some(waker) = room {
+                waker.wake();
+            }
+            return Poll::Ready(Next::Data {
+                events: chunk.last - cursor,
+                replayed: chunk.last.min(came_at).saturating_sub(cursor),
+                chunk,
+            });
+        }
+        if let Some(ending) = state.end {
+            return Poll::Ready(Next::Ended(ending));
+        }
+        match &mut own.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// One chunk after `cursor`, outside any reader.
+    pub fn read(&self, cursor: u64) -> Option<Chunk> {
+        self.state().ring.read(cursor, CHUNK)
+    }
+}
+
+impl State {
+    /// The last position that may be trimmed.
+    fn floor(&self, hold: Hold) -> u64 {
+        let slowest = || self.readers.iter().map(|(_, slot)| slot.cursor).min();
+        match hold {
+            Hold::Nothing => u64::MAX,
+            Hold::Unread => slowest().unwrap_or(u64::MAX),
+            Hold::UntilRead => slowest().unwrap_or(0),
+        }
+    }
+
+    fn has_room(&mut self, hold: Hold) -> bool {
+        let floor = self.floor(hold);
+        self.ring.trim_to_limits(floor);
+        !self.ring.is_over()
+    }
+
+    /// What changed since the last time.
+    fn account(&mut self) -> i64 {
+        let before = std::mem::replace(&mut self.accounted, self.ring.bytes());
+        let now = i64::try_from(self.accounted).unwrap_or(i64::MAX);
+        now - i64::try_from(before).unwrap_or(i64::MAX)
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("Log")
+            .field("low", &state.ring.low())
+            .field("high", &state.ring.high())
+            .field("bytes", &state.ring.bytes())
+            .field("readers", &state.readers.len())
+            .field("end", &state.end)
+            .finish()
+    }
+}

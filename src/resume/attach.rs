@@ -1,0 +1,312 @@
+//! Attaching a client to a stream that exists.
+//!
+//! This is the table of answers to `Last-Event-ID`: where the client goes on,
+//! and what it is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+
+use super::body::{Events, Live, SseBody};
+use super::cursor::Cursor;
+use super::head::{Resumed, dress, unpack};
+use super::layer::Route;
+use super::open::join_position;
+use crate::log::{Attached, Ending, Position};
+use crate::observe::{GapReason, Signal};
+use crate::stream::gap_data;
+use crate::stream::id::IdWriter;
+use crate::stream::policy::{Ids, OnGap};
+use crate::stream::session::End;
+use crate::stream::stream::{Phase, Stream, Subscription};
+use crate::wire::{HEARTBEAT, encode_comment, encode_event, encode_retry};
+
+/// Whoever asks.
+#[derive(Clone, Copy)]
+pub(super) struct Client<'a> {
+    pub(super) route: &'a Arc<Route>,
+    pub(super) get: bool,
+}
+
+/// What became of a client that came back to its stream.
+pub(super) enum Outcome<R> {
+    Answer(Response<SseBody<R>>),
+    /// It is to have a fresh upstream connection.
+    Afresh,
+}
+
+/// What became of a client that came to a shared stream.
+pub(super) enum Joined<R> {
+    Answer(Response<SseBody<R>>),
+    /// It is to ask the upstream itself what follows this id.
+    Aside(Bytes),
+    /// The stream has ended, and not for this client.
+    Over,
+}
+
+/// Goes on after `seq`, which the stream has reached.
+pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> Outcome<R> {
+    let (low, high) = stream.log().with(|ring| (ring.low(), ring.high()));
+    match stream.phase() {
+        Phase::Gone => return Outcome::Afresh,
+        Phase::Ended(End::Status(status)) => return Outcome::Answer(refused(status)),
+        Phase::Ended(End::Upstream(ending)) if seq == high => {
+            return Outcome::Answer(client.finished(stream, ending));
+        }
+        _ => {}
+    }
+    if seq >= low {
+        return client.attach(stream, Position::After(seq), None);
+    }
+    match client.route.settings.on_gap {
+        OnGap::Continue => client.attach(stream, Position::After(seq), None),
+        OnGap::Reset if client.get => Outcome::Afresh,
+        OnGap::Reset | OnGap::Close => {
+            client.observe(GapReason::Trimmed);
+            Outcome::Answer(if client.get { no_content() } else { trimmed() })
+        }
+    }
+}
+
+/// Begins on a shared stream, wherever the client's cursor says.
+pub(super) fn join<R>(client: Client<'_>, stream: &Arc<Stream>, cursor: &Cursor) -> Joined<R> {
+    let settings = &client.route.settings;
+    let fresh = join_position(settings.join, settings.resume);
+    let (position, gap) = match locate(stream, cursor, settings.ids) {
+        Place::At(seq) => return rejoin(client, stream, seq),
+        Place::Upstreams(id) => return Joined::Aside(id),
+        Place::Nowhere => (Some(fresh), None),
+        Place::Unreadable => (Some(fresh), Some(GapReason::MalformedId)),
+        // All that is retained is later than what the client had.
+        Place::Forgotten => (None, Some(GapReason::UnknownId)),
+    };
+    if matches!(stream.phase(), Phase::Ended(_) | Phase::Gone) {
+        return Joined::Over;
+    }
+    match client.attach(stream, position.unwrap_or(Position::Oldest), gap) {
+        Outcome::Answer(response) => Joined::Answer(response),
+        Outcome::Afresh => Joined::Over,
+    }
+}
+
+fn rejoin<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> Joined<R> {
+    match resume(client, stream, seq) {
+        Outcome::Answer(response) => Joined::Answer(response),
+        Outcome::Afresh if stream.phase() == Phase::Gone => Joined::Over,
+        // One upstream connection serves all: those who read on see its
+        // snapshot restated.
+        Outcome::Afresh => {
+            if stream.log().with(|ring| ring.snapshot()).is_none() {
+                stream.reset();
+            }
+            let gap = Some(GapReason::Trimmed);
+            match client.attach(stream, Position::Snapshot, gap) {
+                Outcome::Answer(response) => Joined::Answer(response),
+                Outcome::Afresh => Joined::Over,
+            }
+        }
+    }
+}
+
+/// What a cursor means on a shared stream.
+enum Place {
+    /// After this block.
+    At(u64),
+    /// The upstream knows, if anybody does.
+    Upstreams(Bytes),
+    /// It says nothing.
+    Nowhere,
+    /// It cannot be read.
+    Unreadable,
+    /// It was ours, of a log that is no more.
+    Forgotten,
+}
+
+fn locate(stream: &Stream, cursor: &Cursor, ids: Ids) -> Place {
+    let find = |id: &[u8]| stream.log().with(|ring| ring.find(id));
+    match cursor {
+        Cursor::None => Place::Nowhere,
+        Cursor::Malformed => Place::Unreadable,
+        Cursor::Foreign(id) => find(id).map_or_else(|| Place::Upstreams(id.clone()), Place::At),
+        Cursor::Ours { id, raw } => {
+            let high = stream.log().with(crate::log::Ring::high);
+            if id.epoch == stream.epoch && id.seq <= high {
+                return Place::At(id.seq);
+            }
+            if let Some(seq) = find(raw) {
+                return Place::At(seq);
+            }
+            match &id.carried {
+                _ if ids == Ids::Preserve => Place::Upstreams(raw.clone()),
+                None => Place::Forgotten,
+                Some(carried) => find(carried).map_or_else(
+                    || Place::Upstreams(Bytes::copy_from_slice(carried)),
+                    Place::At,
+                ),
+            }
+        }
+    }
+}
+
+impl Client<'_> {
+    fn attach<R>(
+        self,
+        stream: &Arc<Stream>,
+        position: Position,
+        gap: Option<GapReason>,
+    ) -> Outcome<R> {
+        let Some((subscription, attached)) = stream.attach(position) else {
+            return Outcome::Afresh;
+        };
+        let gap = match (gap, attached.lost) {
+            (None, 0) => None,
+            (None, lost) => Some((GapReason::Trimmed, Some(lost))),
+            (Some(reason), _) => Some((reason, None)),
+        };
+        if let Some((reason, _)) = gap {
+            self.observe(reason);
+        }
+        let resumed = match position {
+            _ if gap.is_some() => Resumed::Gap,
+            _ if attached.snapshot => Resumed::Snapshot,
+            Position::After(_) if attached.gap || stream.doubtful() => Resumed::Gap,
+            Position::After(_) => Resumed::Exact,
+            _ => Resumed::New,
+        };
+        let mut headers = unpack(&stream.head);
+        dress(&mut headers, Some(resumed));
+        let mut response = Response::new(self.body(subscription, attached, gap));
+        *response.headers_mut() = headers;
+        Outcome::Answer(response)
+    }
+
+    /// The body of an attached client, with what it is told first.
+    pub(super) fn body<R>(
+        self,
+        subscription: Subscription,
+        attached: Attached,
+        gap: Option<(GapReason, Option<u64>)>,
+    ) -> SseBody<R> {
+        let settings = &self.route.settings;
+        let mut prelude = BytesMut::from(HEARTBEAT);
+        if let Some((reason, lost)) = gap {
+            self.announce(
+                &mut prelude,
+                subscription.stream(),
+                attached.after,
+                reason,
+                lost,
+            );
+        }
+        let retry = settings.retry.as_ref().map(|range| {
+            let (least, most) = (millis(*range.start()), millis(*range.end()));
+            let mut line = BytesMut::new();
+            encode_retry(&mut line, fastrand::u64(least..=most.max(least)));
+            line.freeze()
+        });
+        SseBody::events(Events::Live(Live::new(
+            attached.reader,
+            subscription,
+            prelude.freeze(),
+            retry,
+            settings.heartbeat,
+            Arc::clone(&self.route.observer),
+        )))
+    }
+
+    /// Tells of a gap before the first block: in a comment, and in an event if
+    /// the route asks for one. The event's id is the place just before that
+    /// block, so that whoever is cut right after it goes on there.
+    fn announce(
+        self,
+        out: &mut BytesMut,
+        stream: &Stream,
+        after: u64,
+        reason: GapReason,
+        lost: Option<u64>,
+    ) {
+        let mut text = format!(" sse-resume gap reason={}", reason.as_str());
+        if let Some(lost) = lost {
+            text.push_str(&format!(" lost={lost}"));
+        }
+        encode_comment(out, text.as_bytes());
+        if let Some(event) = &self.route.settings.gap_event {
+            let data = gap_data(reason.as_str(), lost);
+            let mut ids = IdWriter::new(stream.epoch);
+            encode_event(out, event, &data, Some(ids.write(after)));
+        }
+    }
+
+    fn observe(self, reason: GapReason) {
+        self.route.observer.observe(Signal::Gap(reason));
+    }
+
+    /// Nothing is left to read. 204 is what stops an `EventSource`; others take
+    /// an end of the same kind as the original's for what it is.
+    fn finished<R>(self, stream: &Arc<Stream>, ending: Ending) -> Response<SseBody<R>> {
+        if self.get {
+            return no_content();
+        }
+        let mut headers = unpack(&stream.head);
+        dress(&mut headers, Some(Resumed::Exact));
+        let body = match (ending, stream.attach(Position::Live)) {
+            (Ending::Aborted(_), Some((subscription, attached))) => {
+                self.body(subscription, attached, None)
+            }
+            _ => SseBody::empty(),
+        };
+        let mut response = Response::new(body);
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn no_content<R>() -> Response<SseBody<R>> {
+    let mut response = Response::new(SseBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// An id of ours that is not known here, with a request that must not be sent
+/// twice.
+pub(super) fn unknown_id<R>() -> Response<SseBody<R>> {
+    text(
+        StatusCode::GONE,
+        "The stream of this Last-Event-ID is not known here. The request was not executed.\n",
+    )
+}
+
+fn trimmed<R>() -> Response<SseBody<R>> {
+    text(
+        StatusCode::GONE,
+        "Events after this Last-Event-ID are no longer retained. The request was not executed.\n",
+    )
+}
+
+/// No stream can be made just now.
+pub(super) fn unavailable<R>() -> Response<SseBody<R>> {
+    text(StatusCode::SERVICE_UNAVAILABLE, "No stream can be opened.\n")
+}
+
+/// The upstream's own last word on this stream.
+fn refused<R>(status: u16) -> Response<SseBody<R>> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::GONE);
+    text(status, "The upstream refused to go on with this stream.\n")
+}
+
+fn text<R>(status: StatusCode, body: &'static str) -> Response<SseBody<R>> {
+    let mut response = Response::new(SseBody::text(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}

@@ -1,0 +1,356 @@
+//! The response body a client is given.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::log::{Ending, Next, Reader};
+use crate::observe::{GapReason, Observer, Signal};
+use crate::stream::source::BoxError;
+use crate::stream::stream::Subscription;
+use crate::wire::{Boundary, HEARTBEAT, LeadingBom};
+
+type Poller<T> = Poll<Option<Result<T, BoxError>>>;
+
+pin_project! {
+    /// The body of every response that passed the layer.
+    pub struct SseBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<B> {
+        // What is not an event stream goes through untouched.
+        Plain { #[pin] body: B },
+        Verbatim { #[pin] body: B, pace: Pace, tap: Tap },
+        // Boxed: most responses are plain, and should not carry its size.
+        Events { events: Box<Events> },
+        Empty,
+    }
+}
+
+impl<B> SseBody<B> {
+    pub(super) fn plain(body: B) -> Self {
+        Self {
+            kind: Kind::Plain { body },
+        }
+    }
+
+    pub(super) fn verbatim(body: B, heartbeat: Duration, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            kind: Kind::Verbatim {
+                body,
+                pace: Pace::new(heartbeat, observer),
+                tap: Tap::default(),
+            },
+        }
+    }
+
+    pub(super) fn events(events: Events) -> Self {
+        Self {
+            kind: Kind::Events {
+                events: Box::new(events),
+            },
+        }
+    }
+
+    pub(super) fn empty() -> Self {
+        Self { kind: Kind::Empty }
+    }
+
+    /// A short text of our own.
+    pub(super) fn text(text: &'static str) -> Self {
+        Self {
+            kind: Kind::Events {
+                events: Box::new(Events::Text(Bytes::from_static(text.as_bytes()))),
+            },
+        }
+    }
+}
+
+impl<B> Body for SseBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poller<Frame<Bytes>> {
+        match self.project().kind.project() {
+            KindProjection::Plain { body } => body.poll_frame(cx).map_err(Into::into),
+            KindProjection::Verbatim { body, pace, tap } => {
+                if !std::mem::replace(&mut tap.begun, true) {
+                    pace.wrote();
+                    let beat = Frame::data(Bytes::from_static(HEARTBEAT));
+                    return Poll::Ready(Some(Ok(beat)));
+                }
+                match body.poll_frame(cx).map_err(Into::into) {
+                    Poll::Pending if tap.boundary.between_blocks() => {
+                        pace.poll_beat(cx).map(|beat| Some(Ok(Frame::data(beat))))
+                    }
+                    Poll::Ready(Some(Ok(frame))) => {
+                        pace.wrote();
+                        Poll::Ready(Some(Ok(frame.map_data(|data| tap.pass(data)))))
+                    }
+                    other => other,
+                }
+            }
+            KindProjection::Events { events } => events.poll(cx).map_ok(Frame::data),
+            KindProjection::Empty => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Plain { body } => body.is_end_stream(),
+            Kind::Empty => true,
+            _ => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Plain { body } => body.size_hint(),
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Events { events } => match &**events {
+                Events::Text(text) => SizeHint::with_exact(text.remaining() as u64),
+                Events::Live(_) => SizeHint::default(),
+            },
+            Kind::Verbatim { .. } => SizeHint::default(),
+        }
+    }
+}
+
+/// Follows bytes that go on verbatim.
+#[derive(Default)]
+struct Tap {
+    /// The first heartbeat is out.
+    begun: bool,
+    /// After which a byte order mark would no longer lead the stream, and
+    /// would be read as part of a field's name.
+    bom: LeadingBom,
+    boundary: Boundary,
+}
+
+impl Tap {
+    fn pass(&mut self, data: Bytes) -> Bytes {
+        let data = self.bom.strip(data);
+        self.boundary.feed(&data);
+        data
+    }
+}
+
+/// What the layer itself has to say.
+pub(super) enum Events {
+    Text(Bytes),
+    Live(Live),
+}
+
+/// A client's share of a stream.
+pub(super) struct Live {
+    reader: Reader,
+    // After the reader: it counts as read until the reader is gone.
+    subscription: Subscription,
+    /// Written before anything else.
+    prelude: Option<Bytes>,
+    /// The line of `retry:` that goes before the first block.
+    retry: Option<Bytes>,
+    pace: Pace,
+    /// Set when the process is going down: when to end, cleanly.
+    close: Option<Pin<Box<Sleep>>>,
+}
+
+impl Live {
+    pub(super) fn new(
+        reader: Reader,
+        subscription: Subscription,
+        prelude: Bytes,
+        retry: Option<Bytes>,
+        heartbeat: Duration,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            reader,
+            subscription,
+            prelude: Some(prelude),
+            retry,
+            pace: Pace::new(heartbeat, observer),
+            close: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poller<Bytes> {
+        if let Some(prelude) = self.prelude.take() {
+            self.pace.wrote();
+            return Poll::Ready(Some(Ok(prelude)));
+        }
+        loop {
+            if let Some(close) = &mut self.close {
+                if close.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+            }
+            match self.reader.poll_next(cx) {
+                Poll::Ready(Next::CloseAt(at)) => {
+                    // The first moment stands: being asked again is no respite.
+                    self.close
+                        .get_or_insert_with(|| Box::pin(sleep_until(at)));
+                }
+                Poll::Ready(next) => return Poll::Ready(self.write(next)),
+                Poll::Pending => return self.pace.poll_beat(cx).map(|beat| Some(Ok(beat))),
+            }
+        }
+    }
+
+    fn write(&mut self, next: Next) -> Option<Result<Bytes, BoxError>> {
+        let observer = &self.pace.observer;
+        match next {
+            Next::Data {
+                chunk,
+                events,
+                replayed,
+            } => {
+                observer.observe(Signal::EventsOut(events));
+                if replayed > 0 {
+                    observer.observe(Signal::Replayed(replayed));
+                }
+                self.pace.wrote();
+                Some(Ok(self.with_retry(chunk.bytes)))
+            }
+            Next::Comment(line) => {
+                self.pace.wrote();
+                Some(Ok(line))
+            }
+            Next::Lagged(lost) => {
+                observer.observe(Signal::Gap(GapReason::Lagged));
+                tracing::info!(lost, "a client was slower than its buffer is deep; it is cut");
+                Some(Err(Box::new(Cut::Lagged(lost))))
+            }
+            Next::Ended(Ending::Aborted(reason)) => Some(Err(Box::new(Cut::Aborted(reason)))),
+            Next::CloseAt(_) | Next::Ended(Ending::Complete) => None,
+        }
+    }
+
+    /// In one piece with the block it belongs to: a `retry:` alone before a
+    /// blank line would be an event to some clients.
+    fn with_retry(&mut self, blocks: Bytes) -> Bytes {
+        let Some(retry) = self.retry.take() else {
+            return blocks;
+        };
+        let mut joined = BytesMut::with_capacity(retry.len() + blocks.len());
+        joined.extend_from_slice(&retry);
+        joined.extend_from_slice(&blocks);
+        joined.freeze()
+    }
+}
+
+impl Events {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poller<Bytes> {
+        match self {
+            Self::Text(text) if text.is_empty() => Poll::Ready(None),
+            Self::Text(text) => Poll::Ready(Some(Ok(std::mem::take(text)))),
+            Self::Live(live) => live.poll(cx),
+        }
+    }
+}
+
+/// Heartbeats for one client.
+///
+/// A write only notes the time. The timer, once set, is left alone until it
+/// fires, and then set to the time of the last write plus the silence allowed:
+/// it is touched once per heartbeat interval, not once per write.
+struct Pace {
+    silence: Duration,
+    wrote: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Pace {
+    fn new(silence: Duration, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            silence,
+            wrote: Instant::now(),
+            timer: None,
+            observer,
+        }
+    }
+
+    fn wrote(&mut self) {
+        self.wrote = Instant::now();
+    }
+
+    fn poll_beat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        if self.silence.is_zero() {
+            return Poll::Pending;
+        }
+        loop {
+            let due = self.wrote + self.silence;
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(sleep_until(due)));
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() < due {
+                timer.as_mut().reset(due);
+                continue;
+            }
+            self.wrote();
+            self.observer.observe(Signal::Heartbeat);
+            return Poll::Ready(Bytes::from_static(HEARTBEAT));
+        }
+    }
+
+}
+
+/// Why a client's connection is aborted rather than ended.
+#[derive(Debug)]
+enum Cut {
+    Lagged(u64),
+    Aborted(&'static str),
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lagged(lost) => write!(
+                f,
+                "event stream cut: the client fell {lost} events behind what is retained"
+            ),
+            Self::Aborted(reason) => write!(f, "event stream cut: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Cut {}
+
+impl<B> fmt::Debug for SseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Plain { .. } => "plain",
+            Kind::Verbatim { .. } => "verbatim",
+            Kind::Events { events } => match &**events {
+                Events::Text(_) => "text",
+                Events::Live(live) => {
+                    return f
+                        .debug_tuple("SseBody")
+                        .field(live.subscription.stream())
+                        .finish();
+                }
+            },
+            Kind::Empty => "empty",
+        };
+        f.debug_tuple("SseBody").field(&kind).finish()
+    }
+}

@@ -1,0 +1,129 @@
+//! What all layers of a process share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::principal::Principals;
+use crate::journal::{Journal, Memory};
+use crate::stream::policy::Kind;
+use crate::stream::registry::Registry;
+
+/// Bytes retained over all streams where nothing else is said: 1 GiB.
+const DEFAULT_BYTES: usize = 1 << 30;
+
+/// The streams of a process: one cap on their memory, one drain.
+///
+/// Every [`SseLayer`](super::SseLayer) has one; give several layers the same
+/// with [`SseLayer::engine`](super::SseLayer::engine) to bound and drain them
+/// together.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    registry: Arc<Registry>,
+    principals: Principals,
+    journal: Arc<dyn Journal>,
+    routes: AtomicU64,
+}
+
+impl Engine {
+    /// An engine that retains at most so many bytes for replay, over all
+    /// streams. Beyond it, streams nobody reads are forgotten, the longest
+    /// unread first; then those that are read give up the older half of what
+    /// they retain.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random numbers to give: without them,
+    /// ids could be guessed.
+    pub fn new(buffered_bytes: usize) -> Self {
+        let mut key = [0; 32];
+        #[expect(clippy::expect_used, reason = "nothing may run without it")]
+        getrandom::fill(&mut key).expect("the operating system's random numbers");
+        Self {
+            shared: Arc::new(Shared {
+                registry: Arc::new(Registry::new(buffered_bytes)),
+                principals: Principals::new(key),
+                journal: Arc::new(Memory),
+                routes: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Bytes retained for replay now, with an allowance for each stream.
+    pub fn buffered_bytes(&self) -> u64 {
+        self.shared.registry.bytes()
+    }
+
+    /// Ends every live GET stream cleanly, each client's at a random moment
+    /// within `spread`, so that they do not all come back at once. One-shot
+    /// streams may run on. Resolves when nobody reads any more, or after
+    /// `deadline`, when the rest is aborted.
+    pub async fn drain(&self, spread: Duration, deadline: Duration) {
+        let registry = &self.shared.registry;
+        let begin = Instant::now();
+        registry.begin_drain();
+        loop {
+            let elapsed = begin.elapsed();
+            let streams = registry.streams();
+            let left = spread.saturating_sub(elapsed);
+            for stream in &streams {
+                if stream.policy.kind != Kind::OneShot {
+                    stream
+                        .log()
+                        .close_readers(|| Instant::now() + left.mul_f64(fastrand::f64()));
+                }
+            }
+            let read = || streams.iter().any(|s| s.log().readers() > 0);
+            if elapsed >= deadline {
+                for stream in &streams {
+                    stream.log().abort_readers("shutting down");
+                }
+                return;
+            }
+            if !read() {
+                return;
+            }
+            // Clients still come on connections that are open.
+            let step = Duration::from_millis(50).min(deadline.saturating_sub(elapsed));
+            tokio::time::sleep(step).await;
+        }
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.shared.registry
+    }
+
+    pub(super) fn principals(&self) -> &Principals {
+        &self.shared.principals
+    }
+
+    pub(super) fn journal(&self) -> &Arc<dyn Journal> {
+        &self.shared.journal
+    }
+
+    /// A number that tells this engine's routes apart.
+    pub(super) fn next_route(&self) -> u64 {
+        self.shared.routes.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(DEFAULT_BYTES)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("registry", &self.shared.registry)
+            .finish_non_exhaustive()
+    }
+}

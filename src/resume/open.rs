@@ -1,0 +1,376 @@
+//! Opening a stream: the first call of the inner service, and what its answer
+//! becomes.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::attach::{self, Client};
+use super::body::SseBody;
+use super::cursor::LAST_EVENT_ID;
+use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
+use super::key;
+use super::layer::Route;
+use super::principal::{self, Principal};
+use super::reopen::Reopen;
+use super::request::RequestBody;
+use super::settings::{BufferSettings, Mode};
+use crate::log::{Limits, Position};
+use crate::observe::{GapReason, Signal};
+use crate::stream::id::EventId;
+use crate::stream::policy::{Ids, Join, Kind, Linger, UpstreamResume};
+use crate::stream::pump::{Beginning, NewStream};
+use crate::stream::registry::{Claimed, Key, Registry};
+use crate::stream::source::{BoxError, Source};
+use crate::stream::stream::{Policy, Stream};
+
+/// A one-shot is retained up to this, because it cannot be asked for again.
+const ONE_SHOT_BYTES: usize = 16 << 20;
+
+/// A request on its way to the inner service.
+pub(super) struct Upstream<S, B> {
+    pub(super) route: Arc<Route>,
+    pub(super) parts: Parts,
+    service: S,
+    body: B,
+    principal: Principal,
+    scope: Box<[u8]>,
+    /// The id to ask the upstream to go on from.
+    pub(super) after: Option<Bytes>,
+    /// What the client is to be told it may have lost.
+    pub(super) gap: Option<GapReason>,
+    /// One client's own way back into a shared stream.
+    pub(super) aside: bool,
+}
+
+/// The place a new shared stream takes in the registry.
+pub(super) type Place = (Key, Option<Claimed>);
+
+impl<S, B> Upstream<S, B> {
+    pub(super) fn new(route: Arc<Route>, service: S, parts: Parts, body: B) -> Self {
+        let credentials = &route.settings.principal;
+        let principal = route.engine.principals().of(credentials, &parts.headers);
+        Self {
+            principal,
+            scope: key::scope(route.number, &parts),
+            route,
+            parts,
+            service,
+            body,
+            after: None,
+            gap: None,
+            aside: false,
+        }
+    }
+
+    pub(super) fn is_get(&self) -> bool {
+        self.parts.method == Method::GET
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        self.route.engine.registry()
+    }
+
+    pub(super) fn client(&self) -> Client<'_> {
+        Client {
+            route: &self.route,
+            get: self.is_get(),
+        }
+    }
+
+    /// The stream an id of ours names, if this client may have it. Somebody
+    /// else's is as good as none.
+    pub(super) fn find(&self, id: &EventId) -> Option<Arc<Stream>> {
+        let stream = self.registry().find(&Key::Epoch(id.epoch))?;
+        let theirs = principal::same(&stream.principal, &self.principal)
+            && stream.scope == self.scope
+            && id.seq <= stream.log().with(crate::log::Ring::high);
+        theirs.then_some(stream)
+    }
+
+    pub(super) fn strip_credentials(&mut self) {
+        key::strip_credentials(&self.route.settings, &mut self.parts.headers);
+    }
+
+    /// Asks for a body that can be read, where an event stream may come.
+    fn ask_for_identity(&mut self) {
+        let accepts = self.parts.headers.get(ACCEPT);
+        let named = accepts.is_some_and(|value| {
+            memchr::memmem::find(
+                &value.as_bytes().to_ascii_lowercase(),
+                b"text/event-stream",
+            )
+            .is_some()
+        });
+        if named || self.route.settings.mode != Mode::Auto {
+            let identity = HeaderValue::from_static("identity");
+            self.parts.headers.insert(ACCEPT_ENCODING, identity);
+        }
+    }
+}
+
+impl<S, B, R> Upstream<S, B>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    /// Passes a request on that is not for the engine.
+    pub(super) fn pass(
+        mut self,
+        verbatim: bool,
+    ) -> impl Future<Output = Result<Response<SseBody<R>>, S::Error>> + Send {
+        if verbatim {
+            self.ask_for_identity();
+        }
+        let request = Request::from_parts(self.parts, RequestBody::original(self.body));
+        let call = self.service.call(request);
+        let route = self.route;
+        async move {
+            let (mut head, body) = call.await?.into_parts();
+            if !verbatim || !is_event_stream(&head) || is_encoded(&head.headers) {
+                return Ok(Response::from_parts(head, SseBody::plain(body)));
+            }
+            dress(&mut head.headers, None);
+            let observer = Arc::clone(&route.observer);
+            let body = SseBody::verbatim(body, route.settings.heartbeat, observer);
+            Ok(Response::from_parts(head, body))
+        }
+    }
+
+    /// Calls the inner service and makes a stream of its answer, if it is one.
+    pub(super) async fn open(
+        mut self,
+        kind: Kind,
+        place: Option<Place>,
+    ) -> Result<Response<SseBody<R>>, S::Error> {
+        self.ask_for_identity();
+        if let Some(id) = &self.after {
+            // It came in a header or a checked id; if it does not fit, nobody asks.
+            if let Ok(value) = HeaderValue::from_maybe_shared(id.clone()) {
+                self.parts.headers.insert(LAST_EVENT_ID, value);
+            }
+        }
+        let repeat = self.repeat(kind);
+        let request = Request::from_parts(
+            std::mem::replace(&mut self.parts, Request::new(()).into_parts().0),
+            RequestBody::original(self.body),
+        );
+        let asked = Instant::now();
+        let opening = Opening {
+            route: self.route,
+            kind,
+            place,
+            principal: self.principal.filter(|_| kind != Kind::Shared),
+            scope: self.scope,
+            after: self.after,
+            gap: self.gap,
+            aside: self.aside,
+            get: repeat.as_ref().is_some_and(|(parts, _)| parts.method == Method::GET)
+                || request.method() == Method::GET,
+        };
+        let answer = self.service.call(request).await;
+        let hold = kind != Kind::OneShot && !opening.route.settings.hold.is_zero();
+        let (head, body) = match answer {
+            Ok(response) => response.into_parts(),
+            Err(error) if !hold => return Err(error),
+            Err(_) => return Ok(opening.held(source(repeat))),
+        };
+        if hold && is_down(head.status) {
+            return Ok(opening.held(source(repeat)));
+        }
+        if !is_event_stream(&head) {
+            return Ok(Response::from_parts(head, SseBody::plain(body)));
+        }
+        if is_encoded(&head.headers) {
+            tracing::warn!(
+                "an event stream came compressed and is passed on as it is; \
+                 give its route a `mode`, so that the upstream is asked not to"
+            );
+            return Ok(Response::from_parts(head, SseBody::plain(body)));
+        }
+        let observer = &opening.route.observer;
+        observer.observe(Signal::UpstreamHead(asked.elapsed()));
+        let body = body.map_err(Into::into).boxed_unsync();
+        Ok(opening.live(head, Beginning::Live(body), source(repeat)))
+    }
+
+    /// What it takes to ask again, for streams that may be asked for again.
+    fn repeat(&self, kind: Kind) -> Option<(Parts, S)> {
+        (kind != Kind::OneShot).then(|| (self.parts.clone(), self.service.clone()))
+    }
+}
+
+fn source<S, B, R>(repeat: Option<(Parts, S)>) -> Option<Arc<dyn Source>>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let (parts, service) = repeat?;
+    Some(Arc::new(Reopen::<S, B>::new(service, &parts)))
+}
+
+/// Answers that mean that the upstream is away, not that it refuses.
+fn is_down(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// A stream in the making.
+struct Opening {
+    route: Arc<Route>,
+    kind: Kind,
+    place: Option<Place>,
+    principal: Principal,
+    scope: Box<[u8]>,
+    after: Option<Bytes>,
+    gap: Option<GapReason>,
+    aside: bool,
+    get: bool,
+}
+
+impl Opening {
+    /// Keeps the client while the upstream is sought.
+    fn held<R>(self, source: Option<Arc<dyn Source>>) -> Response<SseBody<R>> {
+        let mut response = Response::new(());
+        *response.headers_mut() = head::unpack(&head::synthetic());
+        let (head, ()) = response.into_parts();
+        self.live(head, Beginning::Held, source)
+    }
+
+    fn live<R>(
+        self,
+        mut head: http::response::Parts,
+        beginning: Beginning,
+        source: Option<Arc<dyn Source>>,
+    ) -> Response<SseBody<R>> {
+        let resumed = self.resumed();
+        let observer = Arc::clone(&self.route.observer);
+        if let Some(reason) = self.gap {
+            observer.observe(Signal::Gap(reason));
+        }
+        let (key, claimed) = match self.place {
+            Some((key, claimed)) => (Some(key), claimed),
+            None => (None, None),
+        };
+        let registry = Arc::clone(self.route.engine.registry());
+        let new = NewStream {
+            key,
+            policy: policy(&self.route, self.kind, self.aside),
+            head: head::keep(&head.headers),
+            principal: self.principal,
+            scope: self.scope,
+            opened_with: self.after,
+            source,
+            beginning,
+        };
+        let Ok((stream, pump)) = new.build(&registry) else {
+            return attach::unavailable();
+        };
+        let client = Client {
+            route: &self.route,
+            get: self.get,
+        };
+        // Attached before it can be found or move: nobody is first but us.
+        let Some((subscription, attached)) = stream.attach(Position::Oldest) else {
+            return attach::unavailable();
+        };
+        match claimed {
+            Some(claimed) => claimed.fill(&stream),
+            None => registry.insert(stream.key.clone(), &stream),
+        }
+        tokio::spawn(pump.run());
+        dress(&mut head.headers, Some(resumed));
+        let gap = self.gap.map(|reason| (reason, None));
+        let body = client.body(subscription, attached, gap);
+        Response::from_parts(head, body)
+    }
+
+    fn resumed(&self) -> Resumed {
+        let declared = self.route.settings.resume == UpstreamResume::LastEventId;
+        match (&self.after, self.gap) {
+            (_, Some(_)) => Resumed::Gap,
+            (Some(_), None) if declared => Resumed::Exact,
+            _ => Resumed::New,
+        }
+    }
+}
+
+fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
+    let settings = &route.settings;
+    Policy {
+        kind,
+        // Beside a shared stream that preserves, ids lead back into it.
+        ids: match (settings.ids, aside) {
+            (Ids::Auto, true) => Ids::Preserve,
+            (ids, _) => ids,
+        },
+        resume: settings.resume,
+        limits: limits(settings.buffer, kind),
+        linger: if aside && settings.ids != Ids::Assign {
+            Linger::For(Duration::ZERO)
+        } else {
+            settings.linger
+        },
+        retain: settings.retain,
+        reconnect: settings.reconnect,
+        hold: settings.hold,
+        batch: settings.batch,
+        upstream_idle: settings.upstream_idle,
+        max_event_bytes: settings.max_event_bytes,
+        gap_event: settings.gap_event.clone(),
+        strip_retry: settings.retry.is_some(),
+        observer: Arc::clone(&route.observer),
+        journal: Arc::clone(route.engine.journal()),
+    }
+}
+
+fn limits(buffer: BufferSettings, kind: Kind) -> Limits {
+    let default = match kind {
+        Kind::OneShot => Limits {
+            bytes: ONE_SHOT_BYTES,
+            ..Limits::NONE
+        },
+        Kind::Private | Kind::Shared => Limits::default(),
+    };
+    if kind == Kind::OneShot {
+        // Untrimmed while live: only its size is bounded.
+        return Limits {
+            bytes: buffer.bytes.unwrap_or(default.bytes),
+            ..default
+        };
+    }
+    Limits {
+        events: buffer.events.unwrap_or(default.events),
+        bytes: buffer.bytes.unwrap_or(default.bytes),
+        age: buffer.age.unwrap_or(default.age),
+    }
+}
+
+/// Where a client that brings no id begins.
+pub(super) fn join_position(join: Join, resume: UpstreamResume) -> Position {
+    match (join, resume) {
+        (Join::Live, UpstreamResume::Snapshot) => Position::Snapshot,
+        (Join::Live, _) => Position::Live,
+        (Join::Start, _) => Position::Oldest,
+        (Join::Tail(n), _) => Position::Tail(n),
+    }
+}

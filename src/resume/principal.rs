@@ -1,0 +1,107 @@
+//! Whose a stream is.
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderMap;
+use http::header::COOKIE;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::settings::Credential;
+
+/// A keyed hash of a request's credentials; `None` if it has none of those
+/// configured. The credentials themselves are not kept.
+pub(crate) type Principal = Option<[u8; 32]>;
+
+/// Hashes credentials with a key that never leaves the process.
+pub(crate) struct Principals {
+    key: [u8; 32],
+}
+
+impl Principals {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self { key }
+    }
+
+    /// The principal of a request.
+    pub(crate) fn of(&self, credentials: &[Credential], headers: &HeaderMap) -> Principal {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
+        let mut any = false;
+        for (number, credential) in (0u64..).zip(credentials) {
+            for value in values(credential, headers) {
+                any = true;
+                // Each part is told from the next by its length.
+                mac.update(&number.to_le_bytes());
+                mac.update(&(value.len() as u64).to_le_bytes());
+                mac.update(value);
+            }
+        }
+        any.then(|| mac.finalize().into_bytes().into())
+    }
+}
+
+/// Whether two principals are the same, in a time that does not tell how far
+/// they agree.
+pub(crate) fn same(a: &Principal, b: &Principal) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.ct_eq(b).into(),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn values<'a>(credential: &Credential, headers: &'a HeaderMap) -> Vec<&'a [u8]> {
+    match credential {
+        Credential::Header(name) => headers.get_all(name).iter().map(|v| v.as_bytes()).collect(),
+        Credential::Cookie(name) => headers
+            .get_all(COOKIE)
+            .iter()
+            .flat_map(|header| header.as_bytes().split(|b| *b == b';'))
+            .filter_map(|cookie| {
+                let cookie = cookie.trim_ascii();
+                cookie.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::AUTHORIZATION;
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in list {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_the_configured_credentials_count() {
+        let principals = Principals::new([1; 32]);
+        let wanted = [
+            Credential::Header(AUTHORIZATION),
+            Credential::Cookie("session".into()),
+        ];
+        let of = |list: &[(&'static str, &'static str)]| principals.of(&wanted, &headers(list));
+        assert_eq!(of(&[("cookie", "theme=dark"), ("x", "y")]), None);
+        let a = of(&[("authorization", "a")]);
+        assert!(same(&a, &of(&[("authorization", "a"), ("cookie", "theme=dark")])));
+        assert!(!same(&a, &of(&[("authorization", "b")])));
+        assert!(!same(&a, &None));
+        // A cookie is not an authorization of the same text.
+        assert!(!same(&a, &of(&[("cookie", "session=a")])));
+        let cookie = of(&[("cookie", "x=1; session=a; y=2")]);
+        assert!(same(&cookie, &of(&[("cookie", "session=a")])));
+        assert!(!same(&cookie, &of(&[("cookie", "xsession=a")])));
+    }
+
+    #[test]
+    fn another_process_makes_another_hash() {
+        let wanted = [Credential::Header(AUTHORIZATION)];
+        let headers = headers(&[("authorization", "a")]);
+        let of = |key| Principals::new([key; 32]).of(&wanted, &headers);
+        assert!(!same(&of(1), &of(2)));
+    }
+}

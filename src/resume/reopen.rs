@@ -1,0 +1,92 @@
+//! Calling the inner service again for a stream that lost its upstream.
+
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Extensions, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tower_service::Service;
+
+use super::cursor::LAST_EVENT_ID;
+use super::head::{compact, is_encoded, is_event_stream, retry_after, unpack};
+use super::request::RequestBody;
+use crate::stream::source::{Answer, BoxError, Opening, Refusal, Source};
+use crate::stream::stream::Head;
+
+/// A request without a body, and the service it goes to.
+pub(crate) struct Reopen<S, B> {
+    // A service need not be `Sync`; the lock is held for a clone.
+    service: Mutex<S>,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: Head,
+    extensions: Extensions,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<S, B> Reopen<S, B> {
+    pub(crate) fn new(service: S, parts: &Parts) -> Self {
+        Self {
+            service: Mutex::new(service),
+            method: parts.method.clone(),
+            // Parsed again, so that it does not keep the buffer it came in.
+            uri: parts.uri.to_string().parse().unwrap_or_default(),
+            version: parts.version,
+            headers: compact(&parts.headers, |name| *name != LAST_EVENT_ID),
+            extensions: parts.extensions.clone(),
+            body: PhantomData,
+        }
+    }
+
+    fn request(&self, last_event_id: Option<Bytes>) -> Request<RequestBody<B>> {
+        let mut request = Request::new(RequestBody::empty());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = unpack(&self.headers);
+        *request.extensions_mut() = self.extensions.clone();
+        // An id that no header can hold is not asked with.
+        if let Some(id) = last_event_id.and_then(|id| HeaderValue::from_maybe_shared(id).ok()) {
+            request.headers_mut().insert(LAST_EVENT_ID, id);
+        }
+        request
+    }
+}
+
+impl<S, B, R> Source for Reopen<S, B>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    fn open(&self, last_event_id: Option<Bytes>) -> Opening {
+        let mut service = self
+            .service
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let request = self.request(last_event_id);
+        Box::pin(async move {
+            poll_fn(|cx| service.poll_ready(cx))
+                .await
+                .map_err(Into::into)?;
+            let answer = service.call(request).await.map_err(Into::into)?;
+            let (head, body) = answer.into_parts();
+            if is_event_stream(&head) && !is_encoded(&head.headers) {
+                return Ok(Answer::Stream(body.map_err(Into::into).boxed_unsync()));
+            }
+            Ok(Answer::Refused(Refusal {
+                status: head.status.as_u16(),
+                retry_after: retry_after(&head.headers),
+            }))
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! The service: which kind of stream a request is for, and who answers it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::UPGRADE;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::attach;
+use super::body::SseBody;
+use super::cursor::Cursor;
+use super::key;
+use super::layer::Route;
+use super::open::Upstream;
+use super::request::RequestBody;
+use super::settings::Mode;
+use crate::observe::GapReason;
+use crate::stream::policy::{Ids, Kind};
+use crate::stream::registry::{Claim, Key};
+use crate::stream::source::BoxError;
+
+/// A service whose event streams can be resumed. Made by
+/// [`SseLayer`](super::SseLayer).
+#[derive(Clone)]
+pub struct SseService<S> {
+    inner: S,
+    route: Arc<Route>,
+}
+
+impl<S> SseService<S> {
+    pub(super) fn new(inner: S, route: Arc<Route>) -> Self {
+        Self { inner, route }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for SseService<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<SseBody<R>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that was polled ready answers; its clone stays behind.
+        let clone = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, clone);
+        let route = Arc::clone(&self.route);
+        Box::pin(answer(route, ready, request))
+    }
+}
+
+async fn answer<S, B, R>(
+    route: Arc<Route>,
+    service: S,
+    request: Request<B>,
+) -> Result<Response<SseBody<R>>, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let (mut parts, body) = request.into_parts();
+    let Some(kind) = kind_of(route.settings.mode, &parts) else {
+        let verbatim = is_verbatim(route.settings.mode, &parts);
+        return Upstream::new(route, service, parts, body)
+            .pass(verbatim)
+            .await;
+    };
+    let explicit = !matches!(route.settings.mode, Mode::Auto);
+    let cursor = Cursor::take(&mut parts, explicit);
+    let upstream = Upstream::new(route, service, parts, body);
+    match kind {
+        Kind::Shared => shared(upstream, cursor).await,
+        Kind::Private | Kind::OneShot => single(upstream, kind, cursor).await,
+    }
+}
+
+/// `None`: not for the engine.
+fn kind_of(mode: Mode, parts: &Parts) -> Option<Kind> {
+    let bodiless = [Method::HEAD, Method::OPTIONS, Method::CONNECT, Method::TRACE];
+    if bodiless.contains(&parts.method) || parts.headers.contains_key(UPGRADE) {
+        return None;
+    }
+    match (mode, &parts.method) {
+        (Mode::Passthrough, _) => None,
+        (Mode::OneShot, _) => Some(Kind::OneShot),
+        (Mode::Auto, method) if *method == Method::GET => Some(Kind::Private),
+        (Mode::Shared, method) if *method == Method::GET => Some(Kind::Shared),
+        _ => Some(Kind::OneShot),
+    }
+}
+
+fn is_verbatim(mode: Mode, parts: &Parts) -> bool {
+    mode == Mode::Passthrough && parts.method != Method::HEAD
+}
+
+/// A request for a stream of the client's own: one it had, or a new one.
+async fn single<S, B, R>(
+    mut upstream: Upstream<S, B>,
+    kind: Kind,
+    cursor: Cursor,
+) -> Result<Response<SseBody<R>>, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let get = upstream.is_get();
+    match cursor {
+        Cursor::None => {}
+        Cursor::Malformed => upstream.gap = Some(GapReason::MalformedId),
+        Cursor::Foreign(id) => upstream.after = Some(id),
+        // `preserve` leaves ids of any shape to the upstream that gave them.
+        Cursor::Ours { raw, .. } if get && upstream.preserves(kind) => upstream.after = Some(raw),
+        Cursor::Ours { id, .. } => match upstream.find(&id) {
+            Some(stream) => match attach::resume(upstream.client(), &stream, id.seq) {
+                attach::Outcome::Answer(response) => return Ok(response),
+                // Whatever became of it, the request was sent once already.
+                attach::Outcome::Afresh if !get => return Ok(attach::unknown_id()),
+                attach::Outcome::Afresh => upstream.gap = Some(GapReason::Trimmed),
+            },
+            None if !get => return Ok(attach::unknown_id()),
+            None => match id.carried {
+                Some(carried) => upstream.after = Some(carried.into()),
+                None => upstream.gap = Some(GapReason::UnknownId),
+            },
+        },
+    }
+    upstream.open(kind, None).await
+}
+
+/// A request for a stream that others may read, too.
+async fn shared<S, B, R>(
+    mut upstream: Upstream<S, B>,
+    cursor: Cursor,
+) -> Result<Response<SseBody<R>>, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    // A client that was once given a stream of its own on this route (see
+    // `Aside` below, and one-shots) goes on with that.
+    if let Cursor::Ours { id, .. } = &cursor {
+        if let Some(stream) = upstream.find(id) {
+            if let attach::Outcome::Answer(response) =
+                attach::resume(upstream.client(), &stream, id.seq)
+            {
+                return Ok(response);
+            }
+        }
+    }
+    upstream.strip_credentials();
+    let key = Key::Request(key::shared(
+        upstream.route.number,
+        &upstream.route.settings.key,
+        &upstream.parts,
+    ));
+    let mut waited = false;
+    loop {
+        match upstream.registry().claim(&key) {
+            Claim::Open(stream) => match attach::join(upstream.client(), &stream, &cursor) {
+                attach::Joined::Answer(response) => return Ok(response),
+                attach::Joined::Aside(after) => {
+                    upstream.after = Some(after);
+                    upstream.aside = true;
+                    return upstream.open(Kind::Private, None).await;
+                }
+                // Its end is no answer to a client that has not read it.
+                attach::Joined::Over => upstream.registry().remove(&key, &stream),
+            },
+            Claim::Opening(opening) if !waited => {
+                opening.done().await;
+                waited = true;
+            }
+            // Whoever was first got no stream. Those who waited do not wait for
+            // each other as well, or the last would wait for all.
+            Claim::Opening(_) => return upstream.begin(&cursor).open(Kind::Shared, None).await,
+            Claim::Mine(claimed) => {
+                return upstream
+                    .begin(&cursor)
+                    .open(Kind::Shared, Some((key, Some(claimed))))
+                    .await;
+            }
+        }
+    }
+}
+
+impl<S, B> Upstream<S, B> {
+    fn preserves(&self, kind: Kind) -> bool {
+        kind != Kind::OneShot && self.route.settings.ids == Ids::Preserve
+    }
+
+    /// Where the first upstream connection of a shared stream is to begin.
+    fn begin(mut self, cursor: &Cursor) -> Self {
+        match cursor {
+            Cursor::None => {}
+            Cursor::Malformed => self.gap = Some(GapReason::MalformedId),
+            Cursor::Foreign(id) => self.after = Some(id.clone()),
+            Cursor::Ours { raw, .. } if self.preserves(Kind::Shared) => {
+                self.after = Some(raw.clone());
+            }
+            Cursor::Ours { id, .. } => match &id.carried {
+                Some(carried) => self.after = Some(Bytes::copy_from_slice(carried)),
+                None => self.gap = Some(GapReason::UnknownId),
+            },
+        }
+        self
+    }
+}
+
+impl<S> fmt::Debug for SseService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SseService")
+            .field("settings", &self.route.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,611 @@
+//! The task of one stream: it makes the connections match what the session
+//! decides, and moves bytes from the upstream into the log.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use tokio::time::{Instant, Sleep};
+
+use super::id::Epoch;
+use super::policy::{Ids, Kind};
+use super::registry::{Key, Registry, STREAM_COST};
+use super::session::{End, Session, State, Terms};
+use super::source::{Answer, BoxError, Opening, Source, UpstreamBody};
+use super::stream::{Orders, Phase, Policy, Stream};
+use super::writer::{Accepted, Rules, Writer};
+use crate::journal::Name;
+use crate::log::{Hold, SeamKind};
+use crate::observe::{GapReason, Observer, Signal};
+use crate::wire::{Decoder, Frame, encode_comment};
+
+/// A batch is published once it holds this many bytes, whatever else is ready.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Moves one stream's bytes. Made together with its [`Stream`]; runs until the
+/// stream is forgotten.
+pub struct Pump {
+    stream: Arc<Stream>,
+    registry: Weak<Registry>,
+    source: Option<Arc<dyn Source>>,
+    session: Session,
+    decoder: Decoder,
+    writer: Writer,
+    upstream: Upstream,
+    timer: Option<Timer>,
+    /// When a gathered batch must be published.
+    flush_at: Option<Instant>,
+    /// The log has no room: what is decoded waits, and the upstream with it.
+    blocked: bool,
+    /// The next upstream connection is to begin from scratch.
+    afresh: bool,
+    /// The upstream was asked for what follows an id.
+    asked: bool,
+    /// Whether readers were told that the upstream is given up.
+    failed: bool,
+    batch_events: usize,
+    batch_bytes: usize,
+}
+
+enum Upstream {
+    None,
+    Opening(Opening, Instant),
+    Open(Connection),
+}
+
+/// An upstream connection, counted while it lives.
+struct Connection {
+    body: UpstreamBody,
+    observer: Arc<dyn Observer>,
+    /// Until the first byte.
+    since: Option<Instant>,
+}
+
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    at: Instant,
+}
+
+enum Wake {
+    Orders(Orders),
+    Opened(Result<Answer, BoxError>, Instant),
+    Data(Bytes),
+    Closed(Result<(), BoxError>),
+    Room,
+    Time,
+}
+
+/// How a stream begins.
+pub enum Beginning {
+    /// With an upstream that has just answered.
+    Live(UpstreamBody),
+    /// Without one: it is sought while readers are held.
+    Held,
+}
+
+/// Everything a new stream is made of.
+pub struct NewStream {
+    /// What it is found by; its epoch, if `None`.
+    pub key: Option<Key>,
+    /// What is decided about it.
+    pub policy: Policy,
+    /// The head later answers are given.
+    pub head: super::stream::Head,
+    /// Whose it is.
+    pub principal: Option<[u8; 32]>,
+    /// The resource it belongs to.
+    pub scope: Box<[u8]>,
+    /// The id its first upstream connection was asked to go on from.
+    pub opened_with: Option<Bytes>,
+    /// How to ask the upstream again, if that may be done.
+    pub source: Option<Arc<dyn Source>>,
+    /// Its upstream.
+    pub beginning: Beginning,
+}
+
+impl NewStream {
+    /// Makes the stream and its pump. The caller puts the one in the registry
+    /// and spawns the other.
+    pub fn build(self, registry: &Arc<Registry>) -> Result<(Arc<Stream>, Pump), getrandom::Error> {
+        let epoch = match self.key {
+            Some(_) => Epoch::shared()?,
+            None => Epoch::private()?,
+        };
+        let key = self.key.unwrap_or(Key::Epoch(epoch));
+        let stream = Arc::new(Stream::new(
+            key,
+            epoch,
+            self.policy,
+            self.head,
+            self.principal,
+            self.scope,
+            self.opened_with.as_ref(),
+        ));
+        let pump = Pump::new(
+            Arc::clone(&stream),
+            registry,
+            self.source,
+            self.beginning,
+            self.opened_with,
+        );
+        Ok((stream, pump))
+    }
+}
+
+impl Pump {
+    fn new(
+        stream: Arc<Stream>,
+        registry: &Arc<Registry>,
+        source: Option<Arc<dyn Source>>,
+        beginning: Beginning,
+        opened_with: Option<Bytes>,
+    ) -> Self {
+        let policy = &stream.policy;
+        let now = Instant::now();
+        let terms = terms(policy);
+        let (session, upstream) = match beginning {
+            Beginning::Live(body) => {
+                let connection = Connection::new(body, &policy.observer, now);
+                (Session::live(terms, now), Upstream::Open(connection))
+            }
+            Beginning::Held => (
+                Session::held(terms, now, fastrand::f64()),
+                Upstream::None,
+            ),
+        };
+        policy.observer.observe(Signal::StreamOpened);
+        registry.charge(STREAM_COST);
+        Self {
+            session,
+            upstream,
+            source,
+            registry: Arc::downgrade(registry),
+            decoder: Decoder::new(policy.max_event_bytes),
+            writer: Writer::new(stream.epoch, rules(policy), opened_with),
+            timer: None,
+            flush_at: None,
+            blocked: false,
+            afresh: false,
+            asked: false,
+            failed: false,
+            batch_events: (policy.limits.events / 4).max(1),
+            batch_bytes: (policy.limits.bytes / 4).clamp(1, BATCH_BYTES),
+            stream,
+        }
+    }
+
+    /// Runs until the stream is forgotten.
+    pub async fn run(mut self) {
+        loop {
+            self.settle().await;
+            if self.session.is_over() && self.stream.leave() {
+                return self.forget().await;
+            }
+            match poll_fn(|cx| self.poll_wake(cx)).await {
+                Wake::Orders(orders) => self.obey(orders),
+                Wake::Opened(answer, since) => self.opened(answer, since),
+                Wake::Data(data) => {
+                    self.decoder.push(data);
+                    self.work().await;
+                }
+                Wake::Closed(how) => self.closed(how).await,
+                Wake::Room => self.work().await,
+                Wake::Time => self.tick().await,
+            }
+        }
+    }
+
+    /// Orders first, so that a stream under a flood can still be ended.
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        if let Poll::Ready(orders) = self.stream.poll_orders(cx) {
+            return Poll::Ready(Wake::Orders(orders));
+        }
+        if self.poll_timer(cx).is_ready() {
+            return Poll::Ready(Wake::Time);
+        }
+        if self.blocked {
+            let hold = self.hold();
+            return self.stream.log.poll_room(hold, cx).map(|()| Wake::Room);
+        }
+        self.upstream.poll(cx)
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let expiry = self.stream.log.next_expiry(self.hold());
+        let deadlines = [self.session.deadline(), self.flush_at, expiry];
+        let Some(at) = deadlines.into_iter().flatten().min() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Timer {
+            sleep: Box::pin(tokio::time::sleep_until(at)),
+            at,
+        });
+        if timer.at != at {
+            timer.at = at;
+            timer.sleep.as_mut().reset(at);
+        }
+        timer.sleep.as_mut().poll(cx)
+    }
+
+    // === What happened ===
+
+    fn obey(&mut self, orders: Orders) {
+        let now = Instant::now();
+        self.session.readers(orders.readers, now);
+        if orders.evict {
+            self.session.evict();
+        }
+        if orders.reset {
+            self.afresh = true;
+            self.session.reset(now);
+        }
+    }
+
+    fn opened(&mut self, answer: Result<Answer, BoxError>, since: Instant) {
+        let now = Instant::now();
+        let observer = Arc::clone(&self.stream.policy.observer);
+        self.upstream = Upstream::None;
+        match answer {
+            Ok(Answer::Stream(body)) => {
+                observer.observe(Signal::UpstreamHead(now.duration_since(since)));
+                self.session.opened(now);
+                self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
+                self.writer.begin_connection(self.asked);
+                self.upstream = Upstream::Open(Connection::new(body, &observer, now));
+            }
+            Ok(Answer::Refused(refusal)) => {
+                tracing::debug!(status = refusal.status, "upstream refused to go on");
+                self.session.refused(refusal, now, fastrand::f64());
+            }
+            Err(error) => {
+                tracing::debug!(%error, "upstream not reached");
+                self.session.unreachable(now, fastrand::f64());
+            }
+        }
+    }
+
+    async fn closed(&mut self, how: Result<(), BoxError>) {
+        self.publish().await;
+        if let Err(error) = &how {
+            tracing::debug!(%error, "upstream connection lost");
+        }
+        self.session
+            .closed(how.is_ok(), Instant::now(), fastrand::f64());
+        self.upstream = Upstream::None;
+    }
+
+    async fn tick(&mut self) {
+        let now = Instant::now();
+        if self.flush_at.is_some_and(|at| now >= at) {
+            self.publish().await;
+        }
+        self.session.tick(now, fastrand::f64());
+        let change = self.stream.log.trim(self.hold(), now);
+        self.account(change);
+    }
+
+    // === From the decoder into the log ===
+
+    /// Decodes and publishes while there is room.
+    async fn work(&mut self) {
+        self.blocked = false;
+        loop {
+            match self.decoder.next_frame() {
+                Ok(Some(Frame::Block(block))) => self.accept(&block),
+                Ok(Some(Frame::Comment(text))) => self.comment(&text),
+                Ok(None) => break,
+                Err(error) => return self.too_large(&error).await,
+            }
+            if self.writer.events() < self.batch_events && self.writer.bytes() < self.batch_bytes {
+                continue;
+            }
+            self.publish().await;
+            if !self.stream.log.has_room(self.hold()) {
+                return self.block();
+            }
+            // Readers that were woken get to run before the log moves on: a
+            // burst must not outrun those that keep up.
+            tokio::task::yield_now().await;
+        }
+        if self.stream.policy.batch.is_zero() {
+            self.publish().await;
+        } else if !self.writer.is_empty() && self.flush_at.is_none() {
+            self.flush_at = Instant::now().checked_add(self.stream.policy.batch);
+        }
+        if !self.stream.log.has_room(self.hold()) {
+            self.block();
+        }
+    }
+
+    fn block(&mut self) {
+        self.blocked = true;
+        self.session.stalled();
+    }
+
+    fn accept(&mut self, block: &crate::wire::Block) {
+        if let Some(retry) = block.retry {
+            self.session.retry(Duration::from_millis(retry));
+        }
+        let accepted = self.writer.accept(block, &self.stream.log);
+        if accepted == Accepted::Noted {
+            return;
+        }
+        self.session.event(Instant::now());
+        if let Accepted::Appended(Some(SeamKind::Gap { lost })) = accepted {
+            self.report_gap(lost);
+        }
+    }
+
+    fn report_gap(&self, lost: Option<u64>) {
+        self.observe(Signal::Gap(GapReason::Upstream));
+        tracing::info!(?lost, "gap: the upstream reconnected and could not show that nothing was lost");
+        let mut line = BytesMut::new();
+        match lost {
+            Some(lost) => encode_comment(
+                &mut line,
+                format!(" sse-resume gap reason=upstream lost={lost}").as_bytes(),
+            ),
+            None => encode_comment(&mut line, b" sse-resume gap reason=upstream"),
+        }
+        self.stream.log.comment(line.freeze());
+    }
+
+    fn comment(&mut self, text: &[u8]) {
+        let mut line = BytesMut::with_capacity(text.len() + 2);
+        encode_comment(&mut line, text);
+        self.stream.log.comment(line.freeze());
+    }
+
+    async fn too_large(&mut self, error: &crate::wire::EventTooLarge) {
+        tracing::error!(%error, "upstream connection closed");
+        self.publish().await;
+        self.session.broken("event too large", Instant::now());
+        self.upstream = Upstream::None;
+    }
+
+    /// Journal first, readers second: nobody sees what the journal has not.
+    async fn publish(&mut self) {
+        self.flush_at = None;
+        if self.writer.is_empty() {
+            return;
+        }
+        let batch = self.writer.take();
+        let policy = &self.stream.policy;
+        if let Some(kept) = policy.journal.append(&self.name(), &batch) {
+            if let Err(error) = kept.await {
+                tracing::error!(%error, "the stream goes on in memory only");
+            }
+        }
+        self.observe(Signal::EventsIn(batch.entries.len() as u64));
+        let change = self
+            .stream
+            .log
+            .publish(&batch, self.hold(), Instant::now());
+        self.account(change);
+    }
+
+    fn account(&self, change: i64) {
+        if change == 0 {
+            return;
+        }
+        self.observe(Signal::Buffered(change));
+        let Some(registry) = self.registry.upgrade() else {
+            return;
+        };
+        if registry.charge(change) {
+            // Nobody unread is left to evict: give up half of what we retain.
+            let freed = self.stream.log.give_up(false);
+            registry.charge(freed);
+            self.observe(Signal::Buffered(freed));
+        }
+    }
+
+    /// What may be trimmed while the stream is live.
+    fn hold(&self) -> Hold {
+        match self.stream.policy.kind {
+            // Its readers must not be slowed by the slowest of them.
+            Kind::Shared => Hold::Nothing,
+            // One reader, one upstream: it sets the pace, as without a proxy.
+            Kind::Private => Hold::Unread,
+            // A one-shot cannot be asked for again: wait for a reader.
+            Kind::OneShot => Hold::UntilRead,
+        }
+    }
+
+    // === Making things match the session's state ===
+
+    async fn settle(&mut self) {
+        self.failed &= self.session.state() == State::Failed;
+        let phase = match self.session.state() {
+            State::Connecting => {
+                self.connect().await;
+                Phase::Active
+            }
+            State::Live => Phase::Active,
+            State::BackingOff { .. } => {
+                self.disconnect().await;
+                Phase::Active
+            }
+            State::Dormant => {
+                self.disconnect().await;
+                Phase::Resting
+            }
+            State::Failed => {
+                self.disconnect().await;
+                // Once: readers that come later are not concerned.
+                if !std::mem::replace(&mut self.failed, true) {
+                    self.stream.log.abort_readers("upstream gone");
+                }
+                Phase::Resting
+            }
+            State::Ended(end) => {
+                self.disconnect().await;
+                if self.stream.log.ending().is_none() {
+                    self.stream.log.end(match end {
+                        End::Upstream(ending) => ending,
+                        End::Status(_) => crate::log::Ending::Complete,
+                    });
+                }
+                Phase::Ended(end)
+            }
+        };
+        let seam_open = self.writer.seam_is_open() || !matches!(self.upstream, Upstream::Open(_));
+        self.stream.set_phase(phase, seam_open);
+    }
+
+    async fn connect(&mut self) {
+        if matches!(self.upstream, Upstream::Opening(..)) {
+            return;
+        }
+        self.disconnect().await;
+        let now = Instant::now();
+        let Some(source) = &self.source else {
+            self.session.unreachable(now, fastrand::f64());
+            return;
+        };
+        self.observe(Signal::UpstreamReconnect);
+        let after = self.writer.last_id().filter(|_| !self.afresh).cloned();
+        self.asked = after.is_some();
+        self.afresh = false;
+        self.upstream = Upstream::Opening(source.open(after), now);
+    }
+
+    /// What was decoded is published; an unfinished block is dropped with the
+    /// connection that owed its end.
+    async fn disconnect(&mut self) {
+        self.upstream = Upstream::None;
+        self.blocked = false;
+        self.publish().await;
+    }
+
+    async fn forget(self) {
+        let policy = &self.stream.policy;
+        if let Err(error) = policy.journal.remove(&self.name()).await {
+            tracing::warn!(%error, "a forgotten stream stays in the journal");
+        }
+        let freed = self.stream.log.give_up(true);
+        if let Some(registry) = self.registry.upgrade() {
+            registry.remove(&self.stream.key, &self.stream);
+            registry.charge(freed - STREAM_COST);
+        }
+        self.observe(Signal::Buffered(freed));
+        self.observe(Signal::StreamClosed);
+    }
+
+    fn name(&self) -> Name {
+        self.stream.name.clone()
+    }
+
+    fn observe(&self, signal: Signal) {
+        self.stream.policy.observer.observe(signal);
+    }
+}
+
+impl Upstream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        match self {
+            Self::None => Poll::Pending,
+            Self::Opening(opening, since) => {
+                let since = *since;
+                opening
+                    .as_mut()
+                    .poll(cx)
+                    .map(|answer| Wake::Opened(answer, since))
+            }
+            Self::Open(connection) => connection.poll(cx),
+        }
+    }
+}
+
+impl Connection {
+    fn new(body: UpstreamBody, observer: &Arc<dyn Observer>, now: Instant) -> Self {
+        observer.observe(Signal::UpstreamOpened);
+        Self {
+            body,
+            observer: Arc::clone(observer),
+            since: Some(now),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(Wake::Closed(Ok(()))),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Wake::Closed(Err(error))),
+                Poll::Ready(Some(Ok(frame))) => frame,
+            };
+            // Trailers of an event stream say nothing to an event source.
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if let Some(since) = self.since.take() {
+                self.observer
+                    .observe(Signal::UpstreamFirstByte(since.elapsed()));
+            }
+            return Poll::Ready(Wake::Data(data));
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.observer.observe(Signal::UpstreamClosed);
+    }
+}
+
+fn terms(policy: &Policy) -> Terms {
+    Terms {
+        finite: policy.kind == Kind::OneShot,
+        linger: policy.linger,
+        retain: policy.retain,
+        reconnect: policy.reconnect,
+        hold: policy.hold,
+        upstream_idle: policy.upstream_idle,
+    }
+}
+
+fn rules(policy: &Policy) -> Rules {
+    let ids = match (policy.ids, policy.kind) {
+        // Their id must find the stream.
+        (Ids::Auto, Kind::Private | Kind::OneShot) => Ids::Assign,
+        (ids, _) => ids,
+    };
+    Rules {
+        ids,
+        resume: policy.resume,
+        gap_event: policy.gap_event.clone(),
+        strip_retry: policy.strip_retry,
+    }
+}
+
+impl std::fmt::Debug for Pump {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pump")
+            .field("stream", &self.stream)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for NewStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewStream")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Beginning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Live(_) => "Live",
+            Self::Held => "Held",
+        })
+    }
+}

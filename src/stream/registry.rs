@@ -1,0 +1,258 @@
+//! Every stream of the process, by key, under one cap on bytes.
+
+use std::collections::HashMap;
+use std::collections::hash_map::{Entry, RandomState};
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use super::id::Epoch;
+use super::stream::Stream;
+use crate::journal::Name;
+
+/// What a stream is found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// Its epoch, which clients bring back inside an id.
+    Epoch(Epoch),
+    /// What makes two requests the same, as bytes.
+    Request(Box<[u8]>),
+}
+
+impl Key {
+    /// What a journal calls the stream. A request's key may hold credentials,
+    /// so only its hash leaves the process.
+    pub(crate) fn name(&self) -> Name {
+        Name(match self {
+            Self::Epoch(epoch) => Bytes::copy_from_slice(epoch.as_bytes()),
+            Self::Request(key) => Bytes::copy_from_slice(&Sha256::digest(key)),
+        })
+    }
+}
+
+const SHARDS: usize = 64;
+
+/// Counted for each stream beside its blocks: its task, head and table entries.
+/// It makes streams nobody reads give way even if they are empty.
+pub(crate) const STREAM_COST: i64 = 4 << 10;
+
+/// All streams.
+pub struct Registry {
+    // Sharded, because every new client takes a lock once; never held while
+    // anything else is locked or polled.
+    shards: Box<[Mutex<HashMap<Key, Slot>>]>,
+    hasher: RandomState,
+    bytes: AtomicI64,
+    cap: i64,
+    draining: AtomicBool,
+    evicting: Mutex<()>,
+}
+
+enum Slot {
+    Opening(watch::Receiver<()>),
+    Open(Arc<Stream>),
+}
+
+/// What became of a claim on a key.
+pub enum Claim {
+    /// The stream exists.
+    Open(Arc<Stream>),
+    /// Somebody else is opening it; wait for [`Opening::done`], then look again.
+    Opening(Opening),
+    /// It is yours to open.
+    Mine(Claimed),
+}
+
+/// Somebody else's attempt to open a stream.
+pub struct Opening(watch::Receiver<()>);
+
+impl Opening {
+    /// Resolves when the attempt is over, whatever came of it.
+    pub async fn done(mut self) {
+        // The sender is never used, only dropped.
+        let _ = self.0.changed().await;
+    }
+}
+
+/// The right to open the stream of a key, given up when dropped.
+pub struct Claimed {
+    registry: Arc<Registry>,
+    key: Key,
+    open: bool,
+    _done: watch::Sender<()>,
+}
+
+impl Claimed {
+    /// Puts the stream in its place.
+    pub fn fill(mut self, stream: &Arc<Stream>) {
+        self.open = true;
+        self.registry.insert(self.key.clone(), stream);
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if !self.open {
+            self.registry.shard(&self.key).remove(&self.key);
+        }
+    }
+}
+
+impl Registry {
+    /// An empty registry that keeps no more than so many bytes for replay.
+    pub fn new(cap: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            bytes: AtomicI64::new(0),
+            cap: i64::try_from(cap).unwrap_or(i64::MAX),
+            draining: AtomicBool::new(false),
+            evicting: Mutex::new(()),
+        }
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Slot>> {
+        let hash = self.hasher.hash_one(key);
+        let at = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        lock(&self.shards[at])
+    }
+
+    /// The stream of a key.
+    pub fn find(&self, key: &Key) -> Option<Arc<Stream>> {
+        match self.shard(key).get(key) {
+            Some(Slot::Open(stream)) => Some(Arc::clone(stream)),
+            _ => None,
+        }
+    }
+
+    /// The stream of a key, or the right to open it.
+    pub fn claim(self: &Arc<Self>, key: &Key) -> Claim {
+        match self.shard(key).entry(key.clone()) {
+            Entry::Occupied(slot) => match slot.get() {
+                Slot::Open(stream) => Claim::Open(Arc::clone(stream)),
+                Slot::Opening(done) => Claim::Opening(Opening(done.clone())),
+            },
+            Entry::Vacant(slot) => {
+                let (done, waiting) = watch::channel(());
+                slot.insert(Slot::Opening(waiting));
+                Claim::Mine(Claimed {
+                    registry: Arc::clone(self),
+                    key: key.clone(),
+                    open: false,
+                    _done: done,
+                })
+            }
+        }
+    }
+
+    /// Adds a stream.
+    pub fn insert(&self, key: Key, stream: &Arc<Stream>) {
+        self.shard(&key).insert(key, Slot::Open(Arc::clone(stream)));
+    }
+
+    /// Removes a stream, unless another one has its key by now.
+    pub(crate) fn remove(&self, key: &Key, stream: &Arc<Stream>) {
+        if let Entry::Occupied(slot) = self.shard(key).entry(key.clone()) {
+            if matches!(slot.get(), Slot::Open(kept) if Arc::ptr_eq(kept, stream)) {
+                slot.remove();
+            }
+        }
+    }
+
+    /// Bytes retained over all streams.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Adds to the bytes retained. Over the cap, streams nobody reads are
+    /// evicted, the longest unread first; says whether it is still over it.
+    pub(crate) fn charge(&self, bytes: i64) -> bool {
+        let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        bytes > 0 && now > self.cap && self.evict_unread()
+    }
+
+    fn evict_unread(&self) -> bool {
+        // One at a time: whoever comes meanwhile only trims itself.
+        let Ok(_one) = self.evicting.try_lock() else {
+            return true;
+        };
+        let mut unread: Vec<_> = self
+            .streams()
+            .into_iter()
+            .filter_map(|stream| stream.unread_since().map(|since| (since, stream)))
+            .collect();
+        unread.sort_by_key(|(since, _)| *since);
+        // Make room for more than one batch, so that this is done rarely.
+        let target = self.cap - self.cap / 16;
+        for (_, stream) in unread {
+            if self.bytes.load(Ordering::Relaxed) <= target {
+                break;
+            }
+            stream.evict();
+        }
+        self.bytes.load(Ordering::Relaxed) > self.cap
+    }
+
+    /// Every stream there is now.
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        let mut streams = Vec::new();
+        for shard in &self.shards {
+            streams.extend(lock(shard).values().filter_map(|slot| match slot {
+                Slot::Open(stream) => Some(Arc::clone(stream)),
+                Slot::Opening(_) => None,
+            }));
+        }
+        streams
+    }
+
+    /// Marks the process as going down.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is going down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+// A map is never left half changed by a panic of its users.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("bytes", &self.bytes())
+            .field("cap", &self.cap)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Claimed")
+    }
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opening")
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "Open",
+            Self::Opening(_) => "Opening",
+            Self::Mine(_) => "Mine",
+        })
+    }
+}

@@ -1,0 +1,300 @@
+//! One stream as others see it: found, attached to, asked how it stands.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+use super::id::Epoch;
+use super::policy::{Ids, Kind, Linger, Reconnect, UpstreamResume};
+use super::registry::Key;
+use super::session::End;
+use crate::journal::{Journal, Name};
+use crate::log::{Attached, Limits, Log, Position};
+use crate::observe::{Observer, Signal};
+
+/// What is decided about a stream when it comes into being.
+#[derive(Clone)]
+pub struct Policy {
+    /// Its kind.
+    pub kind: Kind,
+    /// Who decides the ids.
+    pub ids: Ids,
+    /// What a new upstream connection does.
+    pub resume: UpstreamResume,
+    /// What is retained while it is live.
+    pub limits: Limits,
+    /// Life without readers.
+    pub linger: Linger,
+    /// Time kept after its end or its last reader.
+    pub retain: Duration,
+    /// How its upstream is sought again.
+    pub reconnect: Reconnect,
+    /// How long a first upstream connection is waited for.
+    pub hold: Duration,
+    /// Time to gather events before publishing.
+    pub batch: Duration,
+    /// Silence that counts as the end of an upstream connection.
+    pub upstream_idle: Option<Duration>,
+    /// Largest event taken from upstream.
+    pub max_event_bytes: usize,
+    /// Type of the in-band gap event.
+    pub gap_event: Option<String>,
+    /// Leave out the upstream's `retry:`.
+    pub strip_retry: bool,
+    /// Who counts.
+    pub observer: Arc<dyn Observer>,
+    /// Where batches are kept.
+    pub journal: Arc<dyn Journal>,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("kind", &self.kind)
+            .field("ids", &self.ids)
+            .field("resume", &self.resume)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Response headers in one small allocation each, free of the buffers they
+/// were read from.
+pub type Head = Box<[(HeaderName, HeaderValue)]>;
+
+/// One resumable sequence of events.
+pub struct Stream {
+    pub(crate) key: Key,
+    pub(crate) name: Name,
+    pub(crate) epoch: Epoch,
+    pub(crate) policy: Policy,
+    /// What the first answer's head said, for later ones.
+    pub(crate) head: Head,
+    /// Keyed hash of whose it is; `None` is nobody's in particular.
+    pub(crate) principal: Option<[u8; 32]>,
+    /// The resource it belongs to: an id is no use on another.
+    pub(crate) scope: Box<[u8]>,
+    pub(crate) log: Arc<Log>,
+    // Locked for a few assignments, never together with anything else.
+    control: Mutex<Control>,
+}
+
+/// How the stream and its pump talk to each other.
+struct Control {
+    readers: usize,
+    unread_since: Option<Instant>,
+    phase: Phase,
+    seam_open: bool,
+    evict: bool,
+    reset: bool,
+    /// Something above changed since the pump last looked.
+    changed: bool,
+    pump: Option<Waker>,
+}
+
+/// How a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It has an upstream, or seeks one.
+    Active,
+    /// It has none; a reader will make it seek one.
+    Resting,
+    /// It is over.
+    Ended(End),
+    /// It is forgotten: act as if it were not there.
+    Gone,
+}
+
+/// What the pump finds when it looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Orders {
+    pub(crate) readers: usize,
+    pub(crate) evict: bool,
+    pub(crate) reset: bool,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        key: Key,
+        epoch: Epoch,
+        policy: Policy,
+        head: Head,
+        principal: Option<[u8; 32]>,
+        scope: Box<[u8]>,
+        opened_with: Option<&Bytes>,
+    ) -> Self {
+        let log = Log::new(policy.limits);
+        if let Some(id) = opened_with {
+            // Whoever else names it stands where this stream begins.
+            log.with_mut(|ring| ring.index_base(id));
+        }
+        Self {
+            name: key.name(),
+            key,
+            epoch,
+            policy,
+            head,
+            principal,
+            scope,
+            log: Arc::new(log),
+            control: Mutex::new(Control {
+                readers: 0,
+                unread_since: Some(Instant::now()),
+                phase: Phase::Active,
+                seam_open: false,
+                evict: false,
+                reset: false,
+                changed: false,
+                pump: None,
+            }),
+        }
+    }
+
+    // Only assignments happen under this lock; see `Log` on poisoning.
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its blocks.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// How it stands.
+    pub fn phase(&self) -> Phase {
+        self.control().phase
+    }
+
+    /// Whether blocks may be missing at a seam that is not judged yet.
+    pub fn doubtful(&self) -> bool {
+        let control = self.control();
+        self.policy.kind != Kind::OneShot
+            && self.policy.resume == UpstreamResume::None
+            && !matches!(control.phase, Phase::Ended(_))
+            && control.seam_open
+    }
+
+    /// Adds a reader; `None` if the stream was forgotten meanwhile.
+    pub fn attach(self: &Arc<Self>, position: Position) -> Option<(Subscription, Attached)> {
+        {
+            let mut control = self.control();
+            if control.phase == Phase::Gone {
+                return None;
+            }
+            control.readers += 1;
+            control.unread_since = None;
+            Self::notify(control);
+        }
+        self.policy.observer.observe(Signal::ClientOpened);
+        let subscription = Subscription {
+            stream: Arc::clone(self),
+        };
+        Some((subscription, self.log.attach(position)))
+    }
+
+    fn detach(&self) {
+        let mut control = self.control();
+        control.readers -= 1;
+        if control.readers == 0 {
+            control.unread_since = Some(Instant::now());
+            Self::notify(control);
+        }
+        self.policy.observer.observe(Signal::ClientClosed);
+    }
+
+    /// Asks for a fresh upstream connection.
+    pub fn reset(&self) {
+        let mut control = self.control();
+        control.reset = true;
+        Self::notify(control);
+    }
+
+    /// Since when nobody reads it, if nobody does.
+    pub(crate) fn unread_since(&self) -> Option<Instant> {
+        let control = self.control();
+        control
+            .unread_since
+            .filter(|_| control.phase != Phase::Gone && !control.evict)
+    }
+
+    /// Forgets it, unless it is read.
+    pub(crate) fn evict(&self) {
+        let mut control = self.control();
+        control.evict = true;
+        Self::notify(control);
+    }
+
+    fn notify(mut control: MutexGuard<'_, Control>) {
+        control.changed = true;
+        let pump = control.pump.take();
+        drop(control);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+    }
+
+    // === The pump's side ===
+
+    pub(crate) fn poll_orders(&self, cx: &mut Context<'_>) -> Poll<Orders> {
+        let mut control = self.control();
+        if !control.changed {
+            control.pump = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        control.changed = false;
+        Poll::Ready(Orders {
+            readers: control.readers,
+            evict: std::mem::take(&mut control.evict),
+            reset: std::mem::take(&mut control.reset),
+        })
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase, seam_open: bool) {
+        let mut control = self.control();
+        control.phase = phase;
+        control.seam_open = seam_open;
+    }
+
+    /// Forgets the stream, unless somebody attached to it just now.
+    pub(crate) fn leave(&self) -> bool {
+        let mut control = self.control();
+        let unread = control.readers == 0;
+        if unread {
+            control.phase = Phase::Gone;
+        }
+        unread
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("epoch", &self.epoch)
+            .field("kind", &self.policy.kind)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reader's share in a stream: while it lives, the stream is read.
+#[derive(Debug)]
+pub struct Subscription {
+    stream: Arc<Stream>,
+}
+
+impl Subscription {
+    /// The stream.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.stream.detach();
+    }
+}

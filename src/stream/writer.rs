@@ -1,0 +1,262 @@
+//! From decoded blocks to batches: positions, ids, seams, encoding.
+
+use std::collections::HashSet;
+
+use bytes::{Bytes, BytesMut};
+
+use super::id::{Epoch, IdWriter, is_header_safe};
+use super::overlap::{Dense, Overlap, Verdict};
+use super::policy::{Ids, UpstreamResume};
+use crate::log::{Batch, Entry, Log, Seam, SeamKind};
+use crate::wire::{Block, IdField, Trailer, encode_block, encode_event};
+
+/// What a writer is told once.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// `Auto` is decided by the first event with a payload.
+    pub(crate) ids: Ids,
+    pub(crate) resume: UpstreamResume,
+    pub(crate) gap_event: Option<String>,
+    /// The route sets `retry:` itself: the upstream's is not passed on.
+    pub(crate) strip_retry: bool,
+}
+
+/// Gathers blocks into the next batch.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    rules: Rules,
+    ids: IdWriter,
+    /// What is encoded but not taken yet. Taken batches share its memory.
+    arena: BytesMut,
+    entries: Vec<Entry>,
+    seams: Vec<Seam>,
+    /// Ids within the batch, which the log cannot know yet.
+    fresh: HashSet<Bytes>,
+    /// Position of the next block.
+    next: u64,
+    /// The id the upstream would be asked to go on from.
+    last_id: Option<Bytes>,
+    /// The last block with an id of the upstream's.
+    last_id_seq: Option<u64>,
+    /// An id that came without a payload, for the next block without an id.
+    pending_id: Option<IdField>,
+    pending_retry: Option<u64>,
+    overlap: Option<Overlap>,
+    dense: Dense,
+}
+
+/// What became of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// It is in the next batch, after this seam if there was one.
+    Appended(Option<SeamKind>),
+    /// The log has it already.
+    Repeated,
+    /// It had no payload; what it said is kept for the next one.
+    Noted,
+}
+
+impl Writer {
+    pub(crate) fn new(epoch: Epoch, rules: Rules, opened_with: Option<Bytes>) -> Self {
+        let mut ids = IdWriter::new(epoch);
+        ids.carry(opened_with.as_deref());
+        Self {
+            rules,
+            ids,
+            arena: BytesMut::new(),
+            entries: Vec::new(),
+            seams: Vec::new(),
+            fresh: HashSet::new(),
+            next: 1,
+            last_id: opened_with,
+            last_id_seq: None,
+            pending_id: None,
+            pending_retry: None,
+            overlap: None,
+            dense: Dense::default(),
+        }
+    }
+
+    /// The id to ask the upstream to go on from.
+    pub(crate) fn last_id(&self) -> Option<&Bytes> {
+        self.last_id.as_ref()
+    }
+
+    /// A new upstream connection begins; `asked` says whether for what follows
+    /// [`last_id`](Self::last_id).
+    pub(crate) fn begin_connection(&mut self, asked: bool) {
+        self.pending_id = None;
+        self.pending_retry = None;
+        if self.next > 1 {
+            self.overlap = Some(Overlap::new(self.last_id_seq, asked));
+        }
+    }
+
+    /// Whether the last seam is not judged yet.
+    pub(crate) fn seam_is_open(&self) -> bool {
+        self.overlap.is_some()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.seams.is_empty()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    pub(crate) fn events(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn accept(&mut self, block: &Block, log: &Log) -> Accepted {
+        if !block.has_payload() {
+            self.note(block);
+            return Accepted::Noted;
+        }
+        let seam = match self.judge(block, log) {
+            Some(Verdict::Repeat | Verdict::Restated) => {
+                self.follow(&block.id);
+                return Accepted::Repeated;
+            }
+            Some(Verdict::Fresh(kind)) => Some(kind),
+            None => None,
+        };
+        if let Some(kind) = seam {
+            self.open_seam(kind, block);
+        }
+        self.append(block, log);
+        Accepted::Appended(seam)
+    }
+
+    /// A block without payload is never emitted: clients take it for an event.
+    fn note(&mut self, block: &Block) {
+        self.follow(&block.id);
+        if block.id != IdField::Absent {
+            self.pending_id = Some(block.id.clone());
+        }
+        if block.retry.is_some() {
+            self.pending_retry = block.retry;
+        }
+    }
+
+    fn follow(&mut self, id: &IdField) {
+        match id {
+            IdField::Absent => return,
+            IdField::Reset => self.last_id = None,
+            // Copied, because the block's memory is a whole upstream chunk.
+            IdField::Set(id) => self.last_id = Some(Bytes::copy_from_slice(id)),
+        }
+        self.ids.carry(self.last_id.as_deref());
+    }
+
+    fn judge(&mut self, block: &Block, log: &Log) -> Option<Verdict> {
+        let overlap = self.overlap.as_mut()?;
+        let (resume, dense) = (self.rules.resume, &self.dense);
+        let verdict = log.with(|ring| overlap.judge(block, ring, resume, dense));
+        if verdict == Verdict::Restated {
+            // The snapshot begins with the block that it repeats.
+            self.seams.push(Seam {
+                after: self.next.saturating_sub(2),
+                kind: SeamKind::Snapshot,
+            });
+        }
+        if verdict != Verdict::Repeat {
+            self.overlap = None;
+        }
+        Some(verdict)
+    }
+
+    fn open_seam(&mut self, kind: SeamKind, block: &Block) {
+        if matches!(kind, SeamKind::Gap { .. }) {
+            self.dense.jump(&block.id);
+        }
+        self.seams.push(Seam {
+            after: self.next - 1,
+            kind,
+        });
+        if let (SeamKind::Gap { lost }, Some(event)) = (kind, &self.rules.gap_event) {
+            let data = gap_data("upstream", lost);
+            // It carries the id of before the gap: whoever is cut right here
+            // may still find an upstream that can go on from there.
+            encode_event(&mut self.arena, event, &data, Some(self.ids.write(self.next)));
+            self.push_entry(None);
+        }
+    }
+
+    fn append(&mut self, block: &Block, log: &Log) {
+        self.follow(&block.id);
+        self.dense.observe(&block.id);
+        if self.rules.ids == Ids::Auto {
+            self.rules.ids = match &block.id {
+                IdField::Set(id) if is_header_safe(id) => Ids::Preserve,
+                _ => Ids::Assign,
+            };
+        }
+        let pending = self.pending_id.take();
+        let upstreams = match (&block.id, pending) {
+            (IdField::Absent, Some(pending)) => pending,
+            (id, _) => id.clone(),
+        };
+        let own = match &upstreams {
+            IdField::Set(id) => Some(Bytes::copy_from_slice(id)),
+            _ => None,
+        };
+        let preserved = self.rules.ids == Ids::Preserve && !self.must_replace(&upstreams, log);
+        let retry = self.pending_retry.take();
+        self.arena.reserve(block.lines.len() + 160);
+        let id = match (&upstreams, preserved) {
+            (IdField::Absent, true) => None,
+            (IdField::Reset, true) => Some(&b""[..]),
+            (IdField::Set(id), true) => Some(&id[..]),
+            (_, false) => Some(self.ids.write(self.next)),
+        };
+        let trailer = Trailer {
+            retry: retry.filter(|_| !self.rules.strip_retry),
+            id,
+            strip_retry: self.rules.strip_retry,
+        };
+        encode_block(&mut self.arena, block, trailer);
+        if let Some(id) = &own {
+            self.last_id_seq = Some(self.next);
+            self.fresh.insert(id.clone());
+        }
+        self.push_entry(own);
+    }
+
+    /// An id must come back as it went, and name one block only.
+    fn must_replace(&self, id: &IdField, log: &Log) -> bool {
+        let IdField::Set(id) = id else { return false };
+        !is_header_safe(id)
+            || self.fresh.contains(id)
+            || log.with(|ring| ring.find(id).is_some())
+    }
+
+    fn push_entry(&mut self, id: Option<Bytes>) {
+        self.entries.push(Entry {
+            end: u32::try_from(self.arena.len()).unwrap_or(u32::MAX),
+            id,
+        });
+        self.next += 1;
+    }
+
+    /// Takes what was gathered.
+    pub(crate) fn take(&mut self) -> Batch {
+        let entries = std::mem::take(&mut self.entries);
+        self.fresh.clear();
+        Batch {
+            first: self.next - entries.len() as u64,
+            bytes: self.arena.split().freeze(),
+            entries,
+            seams: std::mem::take(&mut self.seams),
+        }
+    }
+}
+
+/// The data of a gap event: one JSON object.
+pub fn gap_data(reason: &str, lost: Option<u64>) -> String {
+    match lost {
+        Some(lost) => format!("{{\"reason\":\"{reason}\",\"lost\":{lost}}}"),
+        None => format!("{{\"reason\":\"{reason}\"}}"),
+    }
+}
