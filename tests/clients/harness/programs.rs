@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::process::Command;
 
@@ -47,10 +48,16 @@ pub(crate) fn browser(url: &str) -> (Process, Scratch) {
 /// server is away, one of those could be given its port, even the very one
 /// that tries to reach it.
 pub(crate) fn port_to_return_to() -> u16 {
-    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    (first..first + 1000)
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .expect("a free port")
+    static HANDED_OUT: AtomicU16 = AtomicU16::new(0);
+    // Other runs on this machine begin elsewhere, other tests of this one get
+    // the next.
+    let first = 10_000 + u16::try_from(std::process::id() % 20_000).unwrap();
+    loop {
+        let port = first + HANDED_OUT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn node_command(script: &str, arguments: &[&str]) -> Command {
