@@ -151,10 +151,8 @@ impl Server {
 
     /// Records a failed connect.
     pub fn suspect(&self, now: Instant) {
-        let until = self
-            .millis(now)
-            .saturating_add(SUSPICION.as_millis() as u64);
-        self.suspect_until.store(until, Ordering::Relaxed);
+        self.suspect_until
+            .store(self.millis(now + SUSPICION), Ordering::Relaxed);
     }
 
     fn is_suspect(&self, now: Instant) -> bool {

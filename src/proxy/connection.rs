@@ -227,8 +227,8 @@ impl Protocol {
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let io = TokioIo::new(io);
-        let asked = Arc::new(AtomicBool::new(false));
-        let first = is_h2.then(|| Arc::clone(&asked));
+        let asked = is_h2.then(Arc::<AtomicBool>::default);
+        let first = asked.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(asked) = &first {
                 asked.store(true, Ordering::Relaxed);
@@ -237,7 +237,7 @@ impl Protocol {
             stack.clone().oneshot(request)
         });
         // Boxed apart, so that a connection is no larger than its protocol.
-        if is_h2 {
+        if let Some(asked) = asked {
             let connection = self.http2.serve_connection(io, service);
             let limit = self.limits.header_timeout;
             Box::pin(async move {
@@ -248,7 +248,6 @@ impl Protocol {
             })
             .await
         } else {
-            drop(asked);
             let connection = self.http1.serve_connection(io, service);
             Box::pin(until_done(connection, phase)).await
         }

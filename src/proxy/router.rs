@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{HOST, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -71,6 +71,9 @@ pin_project! {
 enum Refusal {
     /// A tunnel is not what this proxy is for.
     Connect,
+    /// Nor is a WebSocket. (Any other `Upgrade` is an offer, which a server is
+    /// free to ignore, and is not forwarded.)
+    WebSocket,
     /// HTTP/1.1 without a host, with two, or with one that is none. Were it
     /// forwarded, the backend might see another host than the one routed by.
     Host,
@@ -88,6 +91,9 @@ impl Router {
     fn route(&self, request: &Request<Incoming>) -> Result<Option<&Route>, Refusal> {
         if request.method() == Method::CONNECT {
             return Err(Refusal::Connect);
+        }
+        if wants_websocket(request.headers()) {
+            return Err(Refusal::WebSocket);
         }
         let authority = authority(request.version(), request.uri(), request.headers())?;
         let host = authority.as_ref().map(Authority::host);
@@ -210,10 +216,22 @@ fn authority(
     }
 }
 
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(UPGRADE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
 impl Refusal {
     fn response(self) -> Response<Full<Bytes>> {
         match self {
             Self::Connect => text(StatusCode::NOT_IMPLEMENTED, "CONNECT is not supported\n"),
+            Self::WebSocket => text(
+                StatusCode::NOT_IMPLEMENTED,
+                "WebSocket is not supported by this proxy\n",
+            ),
             Self::Host => text(
                 StatusCode::BAD_REQUEST,
                 "the request must name one valid host\n",

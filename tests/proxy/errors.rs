@@ -140,6 +140,10 @@ async fn requests_without_one_valid_host_and_tunnels_are_refused() {
             "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
             "HTTP/1.1 501 ",
         ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n\r\n",
+            "HTTP/1.1 501 ",
+        ),
         ("GET / HTTP/1.0\r\n\r\n", "HTTP/1.0 200 "),
         ("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", "HTTP/1.1 200 "),
     ];

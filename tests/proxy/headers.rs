@@ -20,7 +20,7 @@ async fn neither_way_do_hop_by_hop_headers_pass() {
         .header("connection", "x-private")
         .header("x-private", "1")
         .header("proxy-authorization", "Basic eA==")
-        .header("upgrade", "websocket")
+        .header("upgrade", "h2c")
         .header("expect", "100-continue")
         .header("authorization", "Bearer t")
         .header("x-forwarded-for", "203.0.113.9")

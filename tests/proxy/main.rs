@@ -1,5 +1,10 @@
 //! The proxy over real sockets: one scenario per file.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop there"
+)]
+
 mod harness;
 #[path = "../support/upstream.rs"]
 mod upstream;

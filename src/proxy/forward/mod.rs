@@ -7,8 +7,7 @@
 //! for the caller to decide, who knows what the request means.
 //!
 //! It speaks HTTP/1.1 to upstreams, over TLS too ([`Dial`] says why).
-//! `Upgrade` is not forwarded: a WebSocket handshake reaches the upstream as a
-//! plain request, which answers it with an error of its own.
+//! `Upgrade` is not forwarded; the router refuses WebSocket handshakes before.
 
 mod body;
 mod dial;
