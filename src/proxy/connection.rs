@@ -6,6 +6,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -225,16 +227,40 @@ impl Protocol {
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let io = TokioIo::new(io);
+        let asked = Arc::new(AtomicBool::new(false));
+        let first = is_h2.then(|| Arc::clone(&asked));
         let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(asked) = &first {
+                asked.store(true, Ordering::Relaxed);
+            }
             request.extensions_mut().insert(peer);
             stack.clone().oneshot(request)
         });
         // Boxed apart, so that a connection is no larger than its protocol.
         if is_h2 {
-            Box::pin(until_done(self.http2.serve_connection(io, service), phase)).await
+            let connection = self.http2.serve_connection(io, service);
+            let limit = self.limits.header_timeout;
+            Box::pin(async move {
+                tokio::select! {
+                    result = until_done(connection, phase) => result,
+                    () = unasked(limit, &asked) => Ok(()),
+                }
+            })
+            .await
         } else {
-            Box::pin(until_done(self.http1.serve_connection(io, service), phase)).await
+            drop(asked);
+            let connection = self.http1.serve_connection(io, service);
+            Box::pin(until_done(connection, phase)).await
         }
+    }
+}
+
+/// Resolves if nothing was asked for within `limit`. HTTP/1 has a timeout of
+/// its own; HTTP/2 would wait for ever, for the rest of its preface even.
+async fn unasked(limit: Duration, asked: &AtomicBool) {
+    tokio::time::sleep(limit).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

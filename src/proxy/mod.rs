@@ -13,13 +13,16 @@
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`].
 
 pub mod admin;
+pub mod arguments;
 pub mod balance;
 pub mod config;
 mod connection;
+pub mod demo;
 pub mod forward;
 pub mod health;
 pub mod io;
 mod listener;
+pub mod logging;
 pub mod metrics;
 pub mod rescue;
 mod router;
@@ -44,7 +47,8 @@ use tracing::{Span, field};
 
 use self::admin::Admin;
 use self::balance::{Balance, Server as Backend};
-use self::config::model::{Config, Upstream};
+use self::config::model::Upstream;
+pub use self::config::{Config, ConfigError};
 use self::forward::{Dial, Forward, client_tls};
 use self::health::Check;
 pub use self::listener::BindError;

@@ -292,7 +292,10 @@ fn trimmed<R>() -> Response<SseBody<R>> {
 
 /// No stream can be made just now.
 pub(super) fn unavailable<R>() -> Response<SseBody<R>> {
-    text(StatusCode::SERVICE_UNAVAILABLE, "No stream can be opened.\n")
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "No stream can be opened.\n",
+    )
 }
 
 /// The upstream's own last word on this stream.

@@ -87,7 +87,10 @@ mod tests {
         let of = |list: &[(&'static str, &'static str)]| principals.of(&wanted, &headers(list));
         assert_eq!(of(&[("cookie", "theme=dark"), ("x", "y")]), None);
         let a = of(&[("authorization", "a")]);
-        assert!(same(&a, &of(&[("authorization", "a"), ("cookie", "theme=dark")])));
+        assert!(same(
+            &a,
+            &of(&[("authorization", "a"), ("cookie", "theme=dark")])
+        ));
         assert!(!same(&a, &of(&[("authorization", "b")])));
         assert!(!same(&a, &None));
         // A cookie is not an authorization of the same text.

@@ -97,7 +97,12 @@ where
 
 /// `None`: not for the engine.
 fn kind_of(mode: Mode, parts: &Parts) -> Option<Kind> {
-    let bodiless = [Method::HEAD, Method::OPTIONS, Method::CONNECT, Method::TRACE];
+    let bodiless = [
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::CONNECT,
+        Method::TRACE,
+    ];
     if bodiless.contains(&parts.method) || parts.headers.contains_key(UPGRADE) {
         return None;
     }

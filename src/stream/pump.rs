@@ -152,10 +152,7 @@ impl Pump {
                 let connection = Connection::new(body, &policy.observer, now);
                 (Session::live(terms, now), Upstream::Open(connection))
             }
-            Beginning::Held => (
-                Session::held(terms, now, fastrand::f64()),
-                Upstream::None,
-            ),
+            Beginning::Held => (Session::held(terms, now, fastrand::f64()), Upstream::None),
         };
         policy.observer.observe(Signal::StreamOpened);
         registry.charge(STREAM_COST);
@@ -343,7 +340,10 @@ impl Pump {
 
     fn report_gap(&self, lost: Option<u64>) {
         self.observe(Signal::Gap(GapReason::Upstream));
-        tracing::info!(?lost, "gap: the upstream reconnected and could not show that nothing was lost");
+        tracing::info!(
+            ?lost,
+            "gap: the upstream reconnected and could not show that nothing was lost"
+        );
         let mut line = BytesMut::new();
         match lost {
             Some(lost) => encode_comment(
@@ -382,10 +382,7 @@ impl Pump {
             }
         }
         self.observe(Signal::EventsIn(batch.entries.len() as u64));
-        let change = self
-            .stream
-            .log
-            .publish(&batch, self.hold(), Instant::now());
+        let change = self.stream.log.publish(&batch, self.hold(), Instant::now());
         self.account(change);
     }
 

@@ -29,7 +29,7 @@ const PROBES: u32 = 3;
 /// Connects over TCP, with TLS for `https`, within a time limit.
 ///
 /// TLS verifies the host of the server's URI, whatever `Host` the request
-/// carries, and offers HTTP/1.1 alone. One connection per event stream costs
+/// carries, and speaks HTTP/1.1 alone. One connection per event stream costs
 /// a socket; many on one HTTP/2 connection would cost more: past the server's
 /// stream limit (often 100) the next client waits for ever, one stalled reader
 /// holds back the others' flow control, one broken connection ends them all,

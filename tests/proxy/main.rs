@@ -1,0 +1,18 @@
+//! The proxy over real sockets: one scenario per file.
+
+mod harness;
+#[path = "../support/upstream.rs"]
+mod upstream;
+
+mod admin;
+mod bind;
+mod bytes;
+mod drain;
+mod errors;
+mod failover;
+mod headers;
+mod health;
+mod http2;
+mod https_upstream;
+mod limits;
+mod tls;
