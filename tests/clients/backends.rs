@@ -77,7 +77,7 @@ async fn is_the_same_through_the_proxy(backend: &str, sent: Vec<(&str, &str)>) {
     let text = |(kind, data): (&str, &str)| (kind.to_owned(), data.to_owned());
     let sent: Vec<_> = sent.into_iter().map(text).collect();
     assert_eq!(read(backend).await, sent, "the backend itself");
-    let proxy = Proxy::start(backend, "heartbeat: 20ms").await;
+    let proxy = Proxy::start(backend, "heartbeat: 100ms").await;
     assert_eq!(read(proxy.url()).await, sent, "through the proxy");
 }
 
