@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::stream::{Stream, unfold};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -39,7 +39,7 @@ async fn chat(_: Request<RequestBody<Incoming>>) -> Result<Response<Tokens>, Inf
         Some((Ok(Frame::data(Bytes::from(event))), words))
     });
     let mut response = Response::new(StreamBody::new(Box::pin(tokens) as _));
-    let kind = "text/event-stream".parse().expect("a valid value");
+    let kind = HeaderValue::from_static("text/event-stream");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     Ok(response)
 }

@@ -197,10 +197,10 @@ impl Live {
             return Poll::Ready(Some(Ok(prelude)));
         }
         loop {
-            if let Some(close) = &mut self.close {
-                if close.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
+            if let Some(close) = &mut self.close
+                && close.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(None);
             }
             match self.reader.poll_next(cx) {
                 Poll::Ready(Next::CloseAt(at)) => {
