@@ -42,13 +42,7 @@ pub enum Next {
 }
 
 impl Reader {
-    pub(super) fn new(
-        log: Arc<Log>,
-        slot: usize,
-        cursor: u64,
-        came_at: u64,
-        comment: u64,
-    ) -> Self {
+    pub(super) fn new(log: Arc<Log>, slot: usize, cursor: u64, came_at: u64, comment: u64) -> Self {
         Self {
             log,
             slot,
@@ -65,13 +59,9 @@ impl Reader {
 
     /// The next thing to write, or a wake-up when there is one.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let next = self.log.poll_next(
-            self.slot,
-            self.cursor,
-            self.came_at,
-            &mut self.comment,
-            cx,
-        );
+        let next = self
+            .log
+            .poll_next(self.slot, self.cursor, self.came_at, &mut self.comment, cx);
         if let Poll::Ready(Next::Data { chunk, .. }) = &next {
             self.cursor = chunk.last;
         }

@@ -325,11 +325,12 @@ impl Log {
         if cursor < state.ring.low() {
             return Poll::Ready(Next::Lagged(state.ring.low() - cursor));
         }
-        if let Some(note) = &state.comment {
-            if note.number > *comment && note.after == cursor {
-                *comment = note.number;
-                return Poll::Ready(Next::Comment(note.line.clone()));
-            }
+        if let Some(note) = &state.comment
+            && note.number > *comment
+            && note.after == cursor
+        {
+            *comment = note.number;
+            return Poll::Ready(Next::Comment(note.line.clone()));
         }
         if let Some(chunk) = state.ring.read(cursor, CHUNK) {
             own.cursor = chunk.last;

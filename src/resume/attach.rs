@@ -3,6 +3,7 @@
 //! This is the table of answers to `Last-Event-ID`: where the client goes on,
 //! and what it is told.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::cursor::Cursor;
 use super::head::{Resumed, dress, unpack};
 use super::layer::Route;
 use super::open::join_position;
-use crate::log::{Attached, Ending, Position};
+use crate::log::{Attached, Ending, Position, Ring};
 use crate::observe::{GapReason, Signal};
 use crate::stream::gap_data;
 use crate::stream::id::IdWriter;
@@ -99,7 +100,7 @@ fn rejoin<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> Joined<R> {
         // One upstream connection serves all: those who read on see its
         // snapshot restated.
         Outcome::Afresh => {
-            if stream.log().with(|ring| ring.snapshot()).is_none() {
+            if stream.log().with(Ring::snapshot).is_none() {
                 stream.reset();
             }
             let gap = Some(GapReason::Trimmed);
@@ -132,7 +133,7 @@ fn locate(stream: &Stream, cursor: &Cursor, ids: Ids) -> Place {
         Cursor::Malformed => Place::Unreadable,
         Cursor::Foreign(id) => find(id).map_or_else(|| Place::Upstreams(id.clone()), Place::At),
         Cursor::Ours { id, raw } => {
-            let high = stream.log().with(crate::log::Ring::high);
+            let high = stream.log().with(Ring::high);
             if id.epoch == stream.epoch && id.seq <= high {
                 return Place::At(id.seq);
             }
@@ -230,7 +231,8 @@ impl Client<'_> {
     ) {
         let mut text = format!(" sse-resume gap reason={}", reason.as_str());
         if let Some(lost) = lost {
-            text.push_str(&format!(" lost={lost}"));
+            // Writing to a string does not fail.
+            let _ = write!(text, " lost={lost}");
         }
         encode_comment(out, text.as_bytes());
         if let Some(event) = &self.route.settings.gap_event {
@@ -292,7 +294,10 @@ fn trimmed<R>() -> Response<SseBody<R>> {
 
 /// No stream can be made just now.
 pub(super) fn unavailable<R>() -> Response<SseBody<R>> {
-    text(StatusCode::SERVICE_UNAVAILABLE, "No stream can be opened.\n")
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "No stream can be opened.\n",
+    )
 }
 
 /// The upstream's own last word on this stream.

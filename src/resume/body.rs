@@ -197,16 +197,15 @@ impl Live {
             return Poll::Ready(Some(Ok(prelude)));
         }
         loop {
-            if let Some(close) = &mut self.close {
-                if close.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
+            if let Some(close) = &mut self.close
+                && close.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(None);
             }
             match self.reader.poll_next(cx) {
                 Poll::Ready(Next::CloseAt(at)) => {
                     // The first moment stands: being asked again is no respite.
-                    self.close
-                        .get_or_insert_with(|| Box::pin(sleep_until(at)));
+                    self.close.get_or_insert_with(|| Box::pin(sleep_until(at)));
                 }
                 Poll::Ready(next) => return Poll::Ready(self.write(next)),
                 Poll::Pending => return self.pace.poll_beat(cx).map(|beat| Some(Ok(beat))),
@@ -235,7 +234,10 @@ impl Live {
             }
             Next::Lagged(lost) => {
                 observer.observe(Signal::Gap(GapReason::Lagged));
-                tracing::info!(lost, "a client was slower than its buffer is deep; it is cut");
+                tracing::info!(
+                    lost,
+                    "a client was slower than its buffer is deep; it is cut"
+                );
                 Some(Err(Box::new(Cut::Lagged(lost))))
             }
             Next::Ended(Ending::Aborted(reason)) => Some(Err(Box::new(Cut::Aborted(reason)))),
@@ -298,9 +300,7 @@ impl Pace {
         }
         loop {
             let due = self.wrote + self.silence;
-            let timer = self
-                .timer
-                .get_or_insert_with(|| Box::pin(sleep_until(due)));
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             ready!(timer.as_mut().poll(cx));
             if Instant::now() < due {
                 timer.as_mut().reset(due);
@@ -311,7 +311,6 @@ impl Pace {
             return Poll::Ready(Bytes::from_static(HEARTBEAT));
         }
     }
-
 }
 
 /// Why a client's connection is aborted rather than ended.

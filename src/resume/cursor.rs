@@ -160,7 +160,10 @@ mod tests {
         assert_eq!(take("/e?lastEventId=7", &[]).0, foreign("7"));
         assert_eq!(take("/e?lastEventId=7", &[]).1, "/e");
         assert_eq!(take("/e?lastEventId=", &[]).0, Cursor::None);
-        assert_eq!(take("/e?last_event_id=7", &[("last-event-id", b"")]).0, foreign("7"));
+        assert_eq!(
+            take("/e?last_event_id=7", &[("last-event-id", b"")]).0,
+            foreign("7")
+        );
         assert_eq!(take("http://h/e?x&last_event_id=7", &[]).1, "http://h/e?x");
     }
 
@@ -168,7 +171,10 @@ mod tests {
     fn a_request_for_something_else_keeps_its_query() {
         let (cursor, uri, _) = take("/e?lastEventId=7", &[("accept", b"application/json")]);
         assert_eq!((cursor, uri.as_str()), (Cursor::None, "/e?lastEventId=7"));
-        let (cursor, ..) = take("/e?lastEventId=7", &[("accept", b"a/b, Text/Event-Stream;q=1")]);
+        let (cursor, ..) = take(
+            "/e?lastEventId=7",
+            &[("accept", b"a/b, Text/Event-Stream;q=1")],
+        );
         assert_eq!(cursor, foreign("7"));
     }
 
@@ -182,6 +188,9 @@ mod tests {
         }
         let twice: &[(&str, &[u8])] = &[("last-event-id", b"1"), ("last-event-id", b"1")];
         assert_eq!(take("/e", twice).0, Cursor::Malformed);
-        assert_eq!(take("/e?lastEventId=1&lastEventId=1", &[]).0, Cursor::Malformed);
+        assert_eq!(
+            take("/e?lastEventId=1&lastEventId=1", &[]).0,
+            Cursor::Malformed
+        );
     }
 }

@@ -105,11 +105,8 @@ impl<S, B> Upstream<S, B> {
     fn ask_for_identity(&mut self) {
         let accepts = self.parts.headers.get(ACCEPT);
         let named = accepts.is_some_and(|value| {
-            memchr::memmem::find(
-                &value.as_bytes().to_ascii_lowercase(),
-                b"text/event-stream",
-            )
-            .is_some()
+            memchr::memmem::find(&value.as_bytes().to_ascii_lowercase(), b"text/event-stream")
+                .is_some()
         });
         if named || self.route.settings.mode != Mode::Auto {
             let identity = HeaderValue::from_static("identity");
@@ -178,7 +175,9 @@ where
             after: self.after,
             gap: self.gap,
             aside: self.aside,
-            get: repeat.as_ref().is_some_and(|(parts, _)| parts.method == Method::GET)
+            get: repeat
+                .as_ref()
+                .is_some_and(|(parts, _)| parts.method == Method::GET)
                 || request.method() == Method::GET,
         };
         let answer = self.service.call(request).await;

@@ -97,13 +97,17 @@ where
 
 /// `None`: not for the engine.
 fn kind_of(mode: Mode, parts: &Parts) -> Option<Kind> {
-    let bodiless = [Method::HEAD, Method::OPTIONS, Method::CONNECT, Method::TRACE];
+    let bodiless = [
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::CONNECT,
+        Method::TRACE,
+    ];
     if bodiless.contains(&parts.method) || parts.headers.contains_key(UPGRADE) {
         return None;
     }
     match (mode, &parts.method) {
         (Mode::Passthrough, _) => None,
-        (Mode::OneShot, _) => Some(Kind::OneShot),
         (Mode::Auto, method) if *method == Method::GET => Some(Kind::Private),
         (Mode::Shared, method) if *method == Method::GET => Some(Kind::Shared),
         _ => Some(Kind::OneShot),
@@ -167,14 +171,12 @@ where
 {
     // A client that was once given a stream of its own on this route (see
     // `Aside` below, and one-shots) goes on with that.
-    if let Cursor::Ours { id, .. } = &cursor {
-        if let Some(stream) = upstream.find(id) {
-            if let attach::Outcome::Answer(response) =
-                attach::resume(upstream.client(), &stream, id.seq)
-            {
-                return Ok(response);
-            }
-        }
+    if let Cursor::Ours { id, .. } = &cursor
+        && let Some(stream) = upstream.find(id)
+        && let attach::Outcome::Answer(response) =
+            attach::resume(upstream.client(), &stream, id.seq)
+    {
+        return Ok(response);
     }
     upstream.strip_credentials();
     let key = Key::Request(key::shared(

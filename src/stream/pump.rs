@@ -43,8 +43,6 @@ pub struct Pump {
     blocked: bool,
     /// The next upstream connection is to begin from scratch.
     afresh: bool,
-    /// The upstream was asked for what follows an id.
-    asked: bool,
     /// Whether readers were told that the upstream is given up.
     failed: bool,
     batch_events: usize,
@@ -53,7 +51,8 @@ pub struct Pump {
 
 enum Upstream {
     None,
-    Opening(Opening, Instant),
+    /// Since when, and whether asked for what follows an id.
+    Opening(Opening, Instant, bool),
     Open(Connection),
 }
 
@@ -72,7 +71,7 @@ struct Timer {
 
 enum Wake {
     Orders(Orders),
-    Opened(Result<Answer, BoxError>, Instant),
+    Opened(Result<Answer, BoxError>, Instant, bool),
     Data(Bytes),
     Closed(Result<(), BoxError>),
     Room,
@@ -152,10 +151,7 @@ impl Pump {
                 let connection = Connection::new(body, &policy.observer, now);
                 (Session::live(terms, now), Upstream::Open(connection))
             }
-            Beginning::Held => (
-                Session::held(terms, now, fastrand::f64()),
-                Upstream::None,
-            ),
+            Beginning::Held => (Session::held(terms, now, fastrand::f64()), Upstream::None),
         };
         policy.observer.observe(Signal::StreamOpened);
         registry.charge(STREAM_COST);
@@ -170,7 +166,6 @@ impl Pump {
             flush_at: None,
             blocked: false,
             afresh: false,
-            asked: false,
             failed: false,
             batch_events: (policy.limits.events / 4).max(1),
             batch_bytes: (policy.limits.bytes / 4).clamp(1, BATCH_BYTES),
@@ -187,7 +182,7 @@ impl Pump {
             }
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Orders(orders) => self.obey(orders),
-                Wake::Opened(answer, since) => self.opened(answer, since),
+                Wake::Opened(answer, since, asked) => self.opened(answer, since, asked),
                 Wake::Data(data) => {
                     self.decoder.push(data);
                     self.work().await;
@@ -246,7 +241,7 @@ impl Pump {
         }
     }
 
-    fn opened(&mut self, answer: Result<Answer, BoxError>, since: Instant) {
+    fn opened(&mut self, answer: Result<Answer, BoxError>, since: Instant, asked: bool) {
         let now = Instant::now();
         let observer = Arc::clone(&self.stream.policy.observer);
         self.upstream = Upstream::None;
@@ -255,7 +250,7 @@ impl Pump {
                 observer.observe(Signal::UpstreamHead(now.duration_since(since)));
                 self.session.opened(now);
                 self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
-                self.writer.begin_connection(self.asked);
+                self.writer.begin_connection(asked);
                 self.upstream = Upstream::Open(Connection::new(body, &observer, now));
             }
             Ok(Answer::Refused(refusal)) => {
@@ -343,7 +338,10 @@ impl Pump {
 
     fn report_gap(&self, lost: Option<u64>) {
         self.observe(Signal::Gap(GapReason::Upstream));
-        tracing::info!(?lost, "gap: the upstream reconnected and could not show that nothing was lost");
+        tracing::info!(
+            ?lost,
+            "gap: the upstream reconnected and could not show that nothing was lost"
+        );
         let mut line = BytesMut::new();
         match lost {
             Some(lost) => encode_comment(
@@ -376,16 +374,13 @@ impl Pump {
         }
         let batch = self.writer.take();
         let policy = &self.stream.policy;
-        if let Some(kept) = policy.journal.append(&self.name(), &batch) {
-            if let Err(error) = kept.await {
-                tracing::error!(%error, "the stream goes on in memory only");
-            }
+        if let Some(kept) = policy.journal.append(&self.name(), &batch)
+            && let Err(error) = kept.await
+        {
+            tracing::error!(%error, "the stream goes on in memory only");
         }
         self.observe(Signal::EventsIn(batch.entries.len() as u64));
-        let change = self
-            .stream
-            .log
-            .publish(&batch, self.hold(), Instant::now());
+        let change = self.stream.log.publish(&batch, self.hold(), Instant::now());
         self.account(change);
     }
 
@@ -470,9 +465,9 @@ impl Pump {
         };
         self.observe(Signal::UpstreamReconnect);
         let after = self.writer.last_id().filter(|_| !self.afresh).cloned();
-        self.asked = after.is_some();
         self.afresh = false;
-        self.upstream = Upstream::Opening(source.open(after), now);
+        let asked = after.is_some();
+        self.upstream = Upstream::Opening(source.open(after), now, asked);
     }
 
     /// What was decoded is published; an unfinished block is dropped with the
@@ -510,12 +505,12 @@ impl Upstream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         match self {
             Self::None => Poll::Pending,
-            Self::Opening(opening, since) => {
-                let since = *since;
+            Self::Opening(opening, since, asked) => {
+                let (since, asked) = (*since, *asked);
                 opening
                     .as_mut()
                     .poll(cx)
-                    .map(|answer| Wake::Opened(answer, since))
+                    .map(|answer| Wake::Opened(answer, since, asked))
             }
             Self::Open(connection) => connection.poll(cx),
         }

@@ -157,10 +157,10 @@ impl Registry {
 
     /// Removes a stream, unless another one has its key by now.
     pub(crate) fn remove(&self, key: &Key, stream: &Arc<Stream>) {
-        if let Entry::Occupied(slot) = self.shard(key).entry(key.clone()) {
-            if matches!(slot.get(), Slot::Open(kept) if Arc::ptr_eq(kept, stream)) {
-                slot.remove();
-            }
+        if let Entry::Occupied(slot) = self.shard(key).entry(key.clone())
+            && matches!(slot.get(), Slot::Open(kept) if Arc::ptr_eq(kept, stream))
+        {
+            slot.remove();
         }
     }
 

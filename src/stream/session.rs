@@ -315,10 +315,7 @@ impl Session {
     }
 
     fn forget_at(&self) -> Option<Instant> {
-        let resting = matches!(
-            self.state,
-            State::Dormant | State::Failed | State::Ended(_)
-        );
+        let resting = matches!(self.state, State::Dormant | State::Failed | State::Ended(_));
         (resting && self.readers == 0).then(|| self.rest_since.checked_add(self.terms.retain))?
     }
 

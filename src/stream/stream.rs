@@ -89,11 +89,16 @@ struct Control {
     unread_since: Option<Instant>,
     phase: Phase,
     seam_open: bool,
+    /// What the pump has not seen yet.
+    news: Option<News>,
+    pump: Option<Waker>,
+}
+
+/// What others want of a pump, beside readers coming and going.
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
     evict: bool,
     reset: bool,
-    /// Something above changed since the pump last looked.
-    changed: bool,
-    pump: Option<Waker>,
 }
 
 /// How a stream stands.
@@ -146,9 +151,7 @@ impl Stream {
                 unread_since: Some(Instant::now()),
                 phase: Phase::Active,
                 seam_open: false,
-                evict: false,
-                reset: false,
-                changed: false,
+                news: None,
                 pump: None,
             }),
         }
@@ -209,7 +212,7 @@ impl Stream {
     /// Asks for a fresh upstream connection.
     pub fn reset(&self) {
         let mut control = self.control();
-        control.reset = true;
+        control.news.get_or_insert_default().reset = true;
         Self::notify(control);
     }
 
@@ -218,18 +221,18 @@ impl Stream {
         let control = self.control();
         control
             .unread_since
-            .filter(|_| control.phase != Phase::Gone && !control.evict)
+            .filter(|_| control.phase != Phase::Gone && !control.news.is_some_and(|n| n.evict))
     }
 
     /// Forgets it, unless it is read.
     pub(crate) fn evict(&self) {
         let mut control = self.control();
-        control.evict = true;
+        control.news.get_or_insert_default().evict = true;
         Self::notify(control);
     }
 
     fn notify(mut control: MutexGuard<'_, Control>) {
-        control.changed = true;
+        control.news.get_or_insert_default();
         let pump = control.pump.take();
         drop(control);
         if let Some(pump) = pump {
@@ -241,15 +244,14 @@ impl Stream {
 
     pub(crate) fn poll_orders(&self, cx: &mut Context<'_>) -> Poll<Orders> {
         let mut control = self.control();
-        if !control.changed {
+        let Some(News { evict, reset }) = control.news.take() else {
             control.pump = Some(cx.waker().clone());
             return Poll::Pending;
-        }
-        control.changed = false;
+        };
         Poll::Ready(Orders {
             readers: control.readers,
-            evict: std::mem::take(&mut control.evict),
-            reset: std::mem::take(&mut control.reset),
+            evict,
+            reset,
         })
     }
 

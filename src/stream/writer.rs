@@ -179,7 +179,12 @@ impl Writer {
             let data = gap_data("upstream", lost);
             // It carries the id of before the gap: whoever is cut right here
             // may still find an upstream that can go on from there.
-            encode_event(&mut self.arena, event, &data, Some(self.ids.write(self.next)));
+            encode_event(
+                &mut self.arena,
+                event,
+                &data,
+                Some(self.ids.write(self.next)),
+            );
             self.push_entry(None);
         }
     }
@@ -227,9 +232,7 @@ impl Writer {
     /// An id must come back as it went, and name one block only.
     fn must_replace(&self, id: &IdField, log: &Log) -> bool {
         let IdField::Set(id) = id else { return false };
-        !is_header_safe(id)
-            || self.fresh.contains(id)
-            || log.with(|ring| ring.find(id).is_some())
+        !is_header_safe(id) || self.fresh.contains(id) || log.with(|ring| ring.find(id).is_some())
     }
 
     fn push_entry(&mut self, id: Option<Bytes>) {

@@ -11,7 +11,11 @@ const EVENTS: usize = 60;
 fn blocks(ids: bool) -> String {
     let mut text = String::from("\u{feff}: hello\n");
     for n in 1..=EVENTS {
-        let id = if ids { format!("id: u{n}\n") } else { String::new() };
+        let id = if ids {
+            format!("id: u{n}\n")
+        } else {
+            String::new()
+        };
         text.push_str(&match n % 4 {
             0 => format!("{id}data: {n}\n\n"),
             1 => format!("event: tick\r\n{id}data: {n}\r\n\r\n"),
@@ -25,7 +29,10 @@ fn blocks(ids: bool) -> String {
 /// The numbers that a page dispatched.
 fn seen(page: &mut Browser) -> Vec<String> {
     let trim = |data: String| data.trim().to_owned();
-    page.take().into_iter().map(|event| trim(event.data)).collect()
+    page.take()
+        .into_iter()
+        .map(|event| trim(event.data))
+        .collect()
 }
 
 /// Reads `count` bytes and no more. Whatever came with them is lost.
@@ -163,10 +170,16 @@ async fn one_shot_by_post() {
 /// stream goes on.
 #[tokio::test(start_paused = true)]
 async fn private_with_ids_left_to_the_upstream() {
-    let upstream = || Upstream::new(|call| {
-        let after: usize = call.last_event_id().trim_start_matches('u').parse().unwrap_or(0);
-        sse(Script::held_after(blocks_after(after)))
-    });
+    let upstream = || {
+        Upstream::new(|call| {
+            let after: usize = call
+                .last_event_id()
+                .trim_start_matches('u')
+                .parse()
+                .unwrap_or(0);
+            sse(Script::held_after(blocks_after(after)))
+        })
+    };
     let layer = || SseLayer::new().ids(Ids::Preserve);
     let total = length(&App::new(&layer(), &upstream()), false).await;
     for count in 0..=total {
@@ -182,5 +195,7 @@ async fn private_with_ids_left_to_the_upstream() {
 }
 
 fn blocks_after(after: usize) -> String {
-    (after + 1..=EVENTS).map(|n| format!("id: u{n}\ndata: {n}\n\n")).collect()
+    (after + 1..=EVENTS)
+        .map(|n| format!("id: u{n}\ndata: {n}\n\n"))
+        .collect()
 }

@@ -58,7 +58,10 @@ impl Browser {
 
     fn end_line(&mut self, line: &[u8]) {
         let bom = !std::mem::replace(&mut self.begun, true);
-        let line = line.strip_prefix(b"\xEF\xBB\xBF").filter(|_| bom).unwrap_or(line);
+        let line = line
+            .strip_prefix(b"\xEF\xBB\xBF")
+            .filter(|_| bom)
+            .unwrap_or(line);
         let line = String::from_utf8_lossy(line);
         if line.is_empty() {
             return self.dispatch();
@@ -96,7 +99,11 @@ impl Browser {
         };
         data.pop();
         self.events.push_back(Event {
-            kind: if kind.is_empty() { "message".to_owned() } else { kind },
+            kind: if kind.is_empty() {
+                "message".to_owned()
+            } else {
+                kind
+            },
             data,
             id: self.last_id.clone(),
         });

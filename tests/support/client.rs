@@ -16,7 +16,7 @@ use tower_sse::resume::{SseBody, SseService};
 use tower_sse::stream::source::BoxError;
 
 use super::browser::{Browser, Event};
-use super::upstream::{Script, Upstream};
+use super::scripted::{Script, Upstream};
 
 /// The layer around an upstream.
 #[derive(Clone)]

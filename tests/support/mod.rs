@@ -3,12 +3,12 @@
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod observer;
-pub(crate) mod upstream;
+pub(crate) mod scripted;
 
 pub(crate) use browser::{Browser, Event};
 pub(crate) use client::{App, Client, End, get, post, with_id};
 pub(crate) use observer::Seen;
-pub(crate) use upstream::{Call, Reply, Script, Upstream, sse, status};
+pub(crate) use scripted::{Call, Reply, Script, Upstream, sse, status};
 
 use std::time::Duration;
 

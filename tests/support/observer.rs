@@ -13,7 +13,10 @@ impl Seen {
     }
 
     fn signals(&self) -> Vec<Signal> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Why gaps were reported, in order.
@@ -27,12 +30,18 @@ impl Seen {
 
     /// How often a signal was given.
     pub(crate) fn count(&self, wanted: Signal) -> usize {
-        self.signals().iter().filter(|signal| **signal == wanted).count()
+        self.signals()
+            .iter()
+            .filter(|signal| **signal == wanted)
+            .count()
     }
 }
 
 impl Observer for Seen {
     fn observe(&self, signal: Signal) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(signal);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(signal);
     }
 }

@@ -1,289 +1,205 @@
-//! A service that does what a test tells it to, and remembers what it was asked.
+//! A scripted upstream: raw TCP, so that a test decides every byte, every
+//! pause and every reset.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
-use http_body::{Body, Frame};
-use http_body_util::BodyExt;
-use tokio::sync::{mpsc, oneshot};
-use tower::Service;
-use tower_sse::stream::source::BoxError;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
-/// One request that reached the upstream.
-#[derive(Clone, Debug)]
-pub(crate) struct Call {
-    /// How many came before it.
-    pub(crate) number: usize,
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+/// Runs a script for every connection, until dropped.
+pub(crate) struct Upstream {
+    addr: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    heads: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
 }
 
-impl Call {
-    /// A header's value; empty if there is none.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap_or("?"))
-    }
-
-    pub(crate) fn last_event_id(&self) -> &str {
-        self.header("last-event-id")
-    }
-}
-
-/// What the upstream does about a request.
-pub(crate) enum Reply {
-    Answer(Response<Script>),
-    /// The connection fails.
-    Unreachable,
-    /// It thinks, until told.
-    Later(oneshot::Receiver<Reply>),
-}
-
-impl From<Response<Script>> for Reply {
-    fn from(answer: Response<Script>) -> Self {
-        Self::Answer(answer)
-    }
-}
-
-/// An answer of 200 with an event stream.
-pub(crate) fn sse(body: Script) -> Response<Script> {
-    Response::builder()
-        .header("content-type", "text/event-stream")
-        .body(body)
-        .unwrap()
-}
-
-/// An answer with this status and a text that names it.
-pub(crate) fn status(code: u16) -> Response<Script> {
-    Response::builder()
-        .status(code)
-        .header("content-type", "text/plain")
-        .body(Script::of(format!("status {code}")))
-        .unwrap()
-}
-
-enum Step {
-    Bytes(Bytes),
-    Cut,
-}
-
-/// A body that follows a script.
-pub(crate) struct Script {
-    steps: mpsc::UnboundedReceiver<Step>,
-    /// Kept where the body never ends.
-    held: Option<Pipe>,
-    open: Option<Open>,
-}
-
-/// The other end of a body. Dropped, the body ends cleanly.
-#[derive(Clone)]
-pub(crate) struct Pipe(mpsc::UnboundedSender<Step>);
-
-impl Pipe {
-    pub(crate) fn send(&self, bytes: impl Into<Bytes>) {
-        let _ = self.0.send(Step::Bytes(bytes.into()));
-    }
-
-    /// The connection breaks.
-    pub(crate) fn cut(&self) {
-        let _ = self.0.send(Step::Cut);
-    }
-}
-
-impl Script {
-    pub(crate) fn pipe() -> (Pipe, Self) {
-        let (sender, steps) = mpsc::unbounded_channel();
-        let body = Self {
-            steps,
-            held: None,
-            open: None,
-        };
-        (Pipe(sender), body)
-    }
-
-    /// These bytes, then a clean end.
-    pub(crate) fn of(bytes: impl Into<Bytes>) -> Self {
-        let (pipe, body) = Self::pipe();
-        pipe.send(bytes);
-        body
-    }
-
-    /// These bytes, then a broken connection.
-    pub(crate) fn cut_after(bytes: impl Into<Bytes>) -> Self {
-        let (pipe, body) = Self::pipe();
-        pipe.send(bytes);
-        pipe.cut();
-        body
-    }
-
-    /// These bytes, then silence.
-    pub(crate) fn held_after(bytes: impl Into<Bytes>) -> Self {
-        let (pipe, mut body) = Self::pipe();
-        pipe.send(bytes);
-        body.held = Some(pipe);
-        body
-    }
-}
-
-impl Body for Script {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.steps.poll_recv(cx).map(|step| match step? {
-            Step::Bytes(bytes) => Some(Ok(Frame::data(bytes))),
-            Step::Cut => Some(Err("connection reset by the test".into())),
-        })
-    }
-}
-
-/// Counts the bodies that are alive.
-struct Open(Arc<AtomicUsize>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-type Handler = Box<dyn FnMut(&Call) -> Reply + Send>;
-
-/// The upstream. Clones are the same one.
-#[derive(Clone)]
-pub(crate) struct Upstream(Arc<Inner>);
-
-struct Inner {
-    handler: Mutex<Handler>,
-    calls: Mutex<Vec<Call>>,
-    pipes: Mutex<Vec<Pipe>>,
-    open: Arc<AtomicUsize>,
+/// One connection, in the hands of the script.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Upstream {
-    /// Answers as the function says.
-    pub(crate) fn new<T: Into<Reply>>(
-        mut handler: impl FnMut(&Call) -> T + Send + 'static,
-    ) -> Self {
-        Self(Arc::new(Inner {
-            handler: Mutex::new(Box::new(move |call| handler(call).into())),
-            calls: Mutex::default(),
-            pipes: Mutex::default(),
-            open: Arc::default(),
-        }))
-    }
-
-    /// Answers each request with an event stream that the test writes.
-    pub(crate) fn piped() -> Self {
-        Self::piped_unless(|_| None)
-    }
-
-    /// The same, but for requests that get another answer.
-    pub(crate) fn piped_unless(
-        mut other: impl FnMut(&Call) -> Option<Reply> + Send + 'static,
-    ) -> Self {
-        let upstream = Self::new(|_| Reply::Unreachable);
-        let weak = Arc::downgrade(&upstream.0);
-        *lock(&upstream.0.handler) = Box::new(move |call| {
-            if let Some(reply) = other(call) {
-                return reply;
-            }
-            let (pipe, body) = Script::pipe();
-            let inner = weak.upgrade().expect("whoever is called is alive");
-            lock(&inner.pipes).push(pipe);
-            sse(body).into()
-        });
-        upstream
-    }
-
-    /// The writing end of the `n`th stream.
-    pub(crate) fn pipe(&self, n: usize) -> Pipe {
-        lock(&self.0.pipes)[n].clone()
-    }
-
-    /// Ends the last stream cleanly (unless the test holds its pipe, too).
-    pub(crate) fn end(&self) {
-        lock(&self.0.pipes).pop();
-    }
-
-    /// What it was asked so far.
-    pub(crate) fn calls(&self) -> Vec<Call> {
-        lock(&self.0.calls).clone()
-    }
-
-    pub(crate) fn last_call(&self) -> Call {
-        self.calls().pop().expect("a call")
-    }
-
-    /// How often it was called.
-    pub(crate) fn count(&self) -> usize {
-        lock(&self.0.calls).len()
-    }
-
-    /// How many of its bodies are still held by anybody.
-    pub(crate) fn open(&self) -> usize {
-        self.0.open.load(Ordering::SeqCst)
-    }
-
-    fn reply(&self, mut call: Call) -> Reply {
-        let mut calls = lock(&self.0.calls);
-        call.number = calls.len();
-        calls.push(call.clone());
-        drop(calls);
-        lock(&self.0.handler)(&call)
-    }
-
-    fn count_body(&self, mut answer: Response<Script>) -> Response<Script> {
-        self.0.open.fetch_add(1, Ordering::SeqCst);
-        answer.body_mut().open = Some(Open(Arc::clone(&self.0.open)));
-        answer
-    }
-}
-
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<B> Service<Request<B>> for Upstream
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-{
-    type Response = Response<Script>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let upstream = self.clone();
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let body = body.collect().await.map(|all| all.to_bytes());
-            let mut reply = upstream.reply(Call {
-                number: 0,
-                method: parts.method,
-                uri: parts.uri,
-                headers: parts.headers,
-                body: body.unwrap_or_default(),
-            });
+    /// Listens on a free port.
+    pub(crate) async fn start<F, R>(script: F) -> Self
+    where
+        F: Fn(Connection) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (count, seen) = (Arc::clone(&connections), Arc::clone(&heads));
+        let task = tokio::spawn(async move {
             loop {
-                reply = match reply {
-                    Reply::Answer(answer) => return Ok(upstream.count_body(answer)),
-                    Reply::Unreachable => return Err("unreachable, says the test".into()),
-                    Reply::Later(later) => later.await.unwrap_or(Reply::Unreachable),
-                };
+                let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(script(Connection {
+                    stream,
+                    buffer: Vec::new(),
+                    heads: Arc::clone(&seen),
+                }));
+            }
+        });
+        Self {
+            addr,
+            connections,
+            heads,
+            task,
+        }
+    }
+
+    /// Answers every request on every connection with these bytes.
+    pub(crate) async fn answering(response: impl Into<Vec<u8>>) -> Self {
+        let response: Arc<[u8]> = response.into().into();
+        Self::start(move |mut connection| {
+            let response = Arc::clone(&response);
+            async move {
+                while connection.request().await.is_some() {
+                    connection.send(&response).await;
+                }
             }
         })
+        .await
     }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Connections accepted so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// The heads of all requests read so far.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Connection {
+    /// Reads a request head; `None` at the end of the connection.
+    pub(crate) async fn head(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
+                let head = String::from_utf8(head).unwrap();
+                self.heads.lock().unwrap().push(head.clone());
+                return Some(head);
+            }
+            self.more().await?;
+        }
+    }
+
+    /// Reads a whole request; the body as it was on the wire.
+    pub(crate) async fn request(&mut self) -> Option<(String, Vec<u8>)> {
+        let head = self.head().await?;
+        let body = if let Some(length) = header(&head, "content-length") {
+            self.exactly(length.parse().unwrap()).await?
+        } else if header(&head, "transfer-encoding").is_some() {
+            self.chunked().await?
+        } else {
+            Vec::new()
+        };
+        Some((head, body))
+    }
+
+    /// Reads this many bytes.
+    pub(crate) async fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < length {
+            self.more().await?;
+        }
+        Some(self.buffer.drain(..length).collect())
+    }
+
+    /// Reads a chunked body to the blank line after its trailers. The trailer
+    /// section is appended to the payload.
+    async fn chunked(&mut self) -> Option<Vec<u8>> {
+        let mut payload = Vec::new();
+        loop {
+            let size = usize::from_str_radix(self.line().await?.trim(), 16).unwrap();
+            if size == 0 {
+                break;
+            }
+            payload.extend(self.exactly(size).await?);
+            self.line().await?;
+        }
+        loop {
+            let line = self.line().await?;
+            if line == "\r\n" {
+                return Some(payload);
+            }
+            payload.extend(line.as_bytes());
+        }
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = find(&self.buffer, b"\r\n") {
+                let line = self.buffer.drain(..end + 2).collect();
+                return Some(String::from_utf8(line).unwrap());
+            }
+            self.more().await?;
+        }
+    }
+
+    async fn more(&mut self) -> Option<()> {
+        match self.stream.read_buf(&mut self.buffer).await {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(()),
+        }
+    }
+
+    /// Sends these bytes. That the other side is gone is for the test to see.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref()).await;
+    }
+
+    /// Sends these bytes; false if the other side is gone.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
+    /// Waits for the other side to go.
+    pub(crate) async fn closed(&mut self) {
+        while self.more().await.is_some() {}
+    }
+
+    /// Ends the connection with a reset.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+}
+
+/// The value of a header in a raw head.
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
