@@ -146,8 +146,11 @@ impl Pump {
         let policy = &stream.policy;
         let now = Instant::now();
         let terms = terms(policy);
+        let asked = opened_with.is_some();
+        let mut writer = Writer::new(stream.epoch, rules(policy), opened_with);
         let (session, upstream) = match beginning {
             Beginning::Live(body) => {
+                writer.begin_connection(asked);
                 let connection = Connection::new(body, &policy.observer, now);
                 (Session::live(terms, now), Upstream::Open(connection))
             }
@@ -161,7 +164,7 @@ impl Pump {
             source,
             registry: Arc::downgrade(registry),
             decoder: Decoder::new(policy.max_event_bytes),
-            writer: Writer::new(stream.epoch, rules(policy), opened_with),
+            writer,
             timer: None,
             flush_at: None,
             blocked: false,

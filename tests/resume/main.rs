@@ -4,3 +4,6 @@
 mod support;
 
 mod client_cut;
+mod head;
+mod heartbeats;
+mod upstream_cut;
