@@ -6,7 +6,7 @@ use bytes::Bytes;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::reader::{Next, Reader};
+use super::reader::{Next, Reader, Told};
 use super::{Batch, Chunk, Limits, Ring};
 
 /// A [`Ring`] with readers.
@@ -176,13 +176,14 @@ impl Log {
         state.ring.next_expiry().filter(|_| may_go)
     }
 
-    /// Sets the line that readers at the head are given next.
-    pub fn comment(&self, line: Bytes) {
+    /// Sets the line that readers are given after the block at `after`, which
+    /// may be one that is about to be published.
+    pub fn comment(&self, after: u64, line: Bytes) {
         let mut state = self.state();
         state.comments += 1;
         state.comment = Some(Comment {
             number: state.comments,
-            after: state.ring.high(),
+            after,
             line,
         });
         self.wake_readers(state);
@@ -307,7 +308,7 @@ impl Log {
         slot: usize,
         cursor: u64,
         came_at: u64,
-        comment: &mut u64,
+        told: &mut Told,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
         let mut state = self.state();
@@ -325,11 +326,17 @@ impl Log {
         if cursor < state.ring.low() {
             return Poll::Ready(Next::Lagged(state.ring.low() - cursor));
         }
+        if let Some(lost) = state.ring.gap_at(cursor)
+            && told.gap != Some(cursor)
+        {
+            told.gap = Some(cursor);
+            return Poll::Ready(Next::Gap(lost));
+        }
         if let Some(note) = &state.comment
-            && note.number > *comment
+            && note.number > told.comment
             && note.after == cursor
         {
-            *comment = note.number;
+            told.comment = note.number;
             return Poll::Ready(Next::Comment(note.line.clone()));
         }
         if let Some(chunk) = state.ring.read(cursor, CHUNK) {

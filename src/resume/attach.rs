@@ -3,7 +3,6 @@
 //! This is the table of answers to `Last-Event-ID`: where the client goes on,
 //! and what it is told.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
-use super::body::{Events, Live, SseBody};
+use super::body::{Events, Live, SseBody, write_gap};
 use super::cursor::Cursor;
 use super::head::{Resumed, dress, unpack};
 use super::layer::Route;
@@ -23,7 +22,7 @@ use crate::stream::id::IdWriter;
 use crate::stream::policy::{Ids, OnGap};
 use crate::stream::session::End;
 use crate::stream::stream::{Phase, Stream, Subscription};
-use crate::wire::{HEARTBEAT, encode_comment, encode_event, encode_retry};
+use crate::wire::{HEARTBEAT, encode_event, encode_retry};
 
 /// Whoever asks.
 #[derive(Clone, Copy)]
@@ -229,12 +228,7 @@ impl Client<'_> {
         reason: GapReason,
         lost: Option<u64>,
     ) {
-        let mut text = format!(" sse-resume gap reason={}", reason.as_str());
-        if let Some(lost) = lost {
-            // Writing to a string does not fail.
-            let _ = write!(text, " lost={lost}");
-        }
-        encode_comment(out, text.as_bytes());
+        write_gap(out, reason, lost);
         if let Some(event) = &self.route.settings.gap_event {
             let data = gap_data(reason.as_str(), lost);
             let mut ids = IdWriter::new(stream.epoch);

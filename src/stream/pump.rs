@@ -345,21 +345,12 @@ impl Pump {
             ?lost,
             "gap: the upstream reconnected and could not show that nothing was lost"
         );
-        let mut line = BytesMut::new();
-        match lost {
-            Some(lost) => encode_comment(
-                &mut line,
-                format!(" sse-resume gap reason=upstream lost={lost}").as_bytes(),
-            ),
-            None => encode_comment(&mut line, b" sse-resume gap reason=upstream"),
-        }
-        self.stream.log.comment(line.freeze());
     }
 
     fn comment(&mut self, text: &[u8]) {
         let mut line = BytesMut::with_capacity(text.len() + 2);
         encode_comment(&mut line, text);
-        self.stream.log.comment(line.freeze());
+        self.stream.log.comment(self.writer.last(), line.freeze());
     }
 
     async fn too_large(&mut self, error: &crate::wire::EventTooLarge) {

@@ -96,6 +96,11 @@ impl Writer {
         }
     }
 
+    /// Position of the last block, taken or not.
+    pub(crate) fn last(&self) -> u64 {
+        self.next - 1
+    }
+
     /// Whether the last seam is not judged yet.
     pub(crate) fn seam_is_open(&self) -> bool {
         self.overlap.is_some()
