@@ -49,12 +49,15 @@ pub(super) enum Joined<R> {
 
 /// Goes on after `seq`, which the stream has reached.
 pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> Outcome<R> {
+    // The phase first: once it says that the stream is over, the log is final,
+    // whereas an end could follow a last event that was not looked at.
+    let phase = stream.phase();
     let (low, high) = stream.log().with(|ring| (ring.low(), ring.high()));
-    match stream.phase() {
+    match phase {
         Phase::Gone => return Outcome::Afresh,
         Phase::Ended(End::Status(status)) => return Outcome::Answer(refused(status)),
         Phase::Ended(End::Upstream(ending)) if seq == high => {
-            return Outcome::Answer(client.finished(stream, ending));
+            return client.finished(stream, ending);
         }
         _ => {}
     }
@@ -158,6 +161,8 @@ impl Client<'_> {
         position: Position,
         gap: Option<GapReason>,
     ) -> Outcome<R> {
+        // Before attaching: a seam that is judged in between is in the log then.
+        let doubtful = stream.doubtful();
         let Some((subscription, attached)) = stream.attach(position) else {
             return Outcome::Afresh;
         };
@@ -172,7 +177,7 @@ impl Client<'_> {
         let resumed = match position {
             _ if gap.is_some() => Resumed::Gap,
             _ if attached.snapshot => Resumed::Snapshot,
-            Position::After(_) if attached.gap || stream.doubtful() => Resumed::Gap,
+            Position::After(_) if attached.gap || doubtful => Resumed::Gap,
             Position::After(_) => Resumed::Exact,
             _ => Resumed::New,
         };
@@ -242,21 +247,23 @@ impl Client<'_> {
 
     /// Nothing is left to read. 204 is what stops an `EventSource`; others take
     /// an end of the same kind as the original's for what it is.
-    fn finished<R>(self, stream: &Arc<Stream>, ending: Ending) -> Response<SseBody<R>> {
+    fn finished<R>(self, stream: &Arc<Stream>, ending: Ending) -> Outcome<R> {
         if self.get {
-            return no_content();
+            return Outcome::Answer(no_content());
         }
         let mut headers = unpack(&stream.head);
         dress(&mut headers, Some(Resumed::Exact));
-        let body = match (ending, stream.attach(Position::Live)) {
-            (Ending::Aborted(_), Some((subscription, attached))) => {
-                self.body(subscription, attached, None)
-            }
-            _ => SseBody::empty(),
+        let body = match ending {
+            Ending::Complete => SseBody::empty(),
+            Ending::Aborted(_) => match stream.attach(Position::Live) {
+                Some((subscription, attached)) => self.body(subscription, attached, None),
+                // A clean end would say that nothing is missing.
+                None => return Outcome::Afresh,
+            },
         };
         let mut response = Response::new(body);
         *response.headers_mut() = headers;
-        response
+        Outcome::Answer(response)
     }
 }
 
