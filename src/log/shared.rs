@@ -19,6 +19,8 @@ pub struct Log {
 struct State {
     ring: Ring,
     readers: Slab<Slot>,
+    /// Readers that ever came.
+    arrived: u64,
     end: Option<Ending>,
     /// The upstream's last comment: a courtesy to readers that are at the head
     /// when it comes. It is not retained.
@@ -40,6 +42,8 @@ struct Comment {
 
 /// What the log knows of a reader.
 struct Slot {
+    /// How many readers came before it.
+    number: u64,
     cursor: u64,
     waker: Option<Waker>,
     order: Option<Order>,
@@ -98,7 +102,7 @@ pub struct Attached {
 pub enum Hold {
     /// Nothing: a reader that is too slow is left behind.
     Nothing,
-    /// What an attached reader has not read.
+    /// What the reader that came last has not read.
     Unread,
     /// The same, and everything while there is no reader.
     UntilRead,
@@ -114,6 +118,7 @@ impl Log {
             state: Mutex::new(State {
                 ring: Ring::new(limits),
                 readers: Slab::new(),
+                arrived: 0,
                 end: None,
                 comment: None,
                 comments: 0,
@@ -256,7 +261,10 @@ impl Log {
         };
         let gap = ring.gap_after(after);
         let comment = state.comments;
+        let number = state.arrived;
+        state.arrived += 1;
         let slot = state.readers.insert(Slot {
+            number,
             cursor: after,
             waker: None,
             order: None,
@@ -370,11 +378,14 @@ impl Log {
 impl State {
     /// The last position that may be trimmed.
     fn floor(&self, hold: Hold) -> u64 {
-        let slowest = || self.readers.iter().map(|(_, slot)| slot.cursor).min();
+        // Where one client reads, an earlier reader is its lost connection that
+        // nobody has noticed yet: that one must not hold up the stream.
+        let readers = self.readers.iter().map(|(_, slot)| slot);
+        let latest = || readers.max_by_key(|slot| slot.number).map(|s| s.cursor);
         match hold {
             Hold::Nothing => u64::MAX,
-            Hold::Unread => slowest().unwrap_or(u64::MAX),
-            Hold::UntilRead => slowest().unwrap_or(0),
+            Hold::Unread => latest().unwrap_or(u64::MAX),
+            Hold::UntilRead => latest().unwrap_or(0),
         }
     }
 

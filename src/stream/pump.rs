@@ -399,7 +399,7 @@ impl Pump {
         match self.stream.policy.kind {
             // Its readers must not be slowed by the slowest of them.
             Kind::Shared => Hold::Nothing,
-            // One reader, one upstream: it sets the pace, as without a proxy.
+            // One client, one upstream: it sets the pace, as without a proxy.
             Kind::Private => Hold::Unread,
             // A one-shot cannot be asked for again: wait for a reader.
             Kind::OneShot => Hold::UntilRead,

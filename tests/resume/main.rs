@@ -6,4 +6,8 @@ mod support;
 mod client_cut;
 mod head;
 mod heartbeats;
+mod limits;
+mod one_shot;
+mod principals;
+mod slow_reader;
 mod upstream_cut;
