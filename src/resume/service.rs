@@ -18,7 +18,7 @@ use super::body::SseBody;
 use super::cursor::Cursor;
 use super::key;
 use super::layer::Route;
-use super::open::Upstream;
+use super::open::{Place, Upstream};
 use super::request::RequestBody;
 use super::settings::Mode;
 use crate::observe::GapReason;
@@ -153,7 +153,7 @@ where
             },
         },
     }
-    upstream.open(kind, None).await
+    upstream.open(kind, Place::Epoch).await
 }
 
 /// A request for a stream that others may read, too.
@@ -192,7 +192,7 @@ where
                 attach::Joined::Aside(after) => {
                     upstream.after = Some(after);
                     upstream.aside = true;
-                    return upstream.open(Kind::Private, None).await;
+                    return upstream.open(Kind::Private, Place::Epoch).await;
                 }
                 // Its end is no answer to a client that has not read it.
                 attach::Joined::Over => upstream.registry().remove(&key, &stream),
@@ -203,11 +203,16 @@ where
             }
             // Whoever was first got no stream. Those who waited do not wait for
             // each other as well, or the last would wait for all.
-            Claim::Opening(_) => return upstream.begin(&cursor).open(Kind::Shared, None).await,
+            Claim::Opening(_) => {
+                return upstream
+                    .begin(&cursor)
+                    .open(Kind::Shared, Place::Late(key, cursor))
+                    .await;
+            }
             Claim::Mine(claimed) => {
                 return upstream
                     .begin(&cursor)
-                    .open(Kind::Shared, Some((key, Some(claimed))))
+                    .open(Kind::Shared, Place::Claimed(key, claimed))
                     .await;
             }
         }

@@ -9,5 +9,6 @@ mod heartbeats;
 mod limits;
 mod one_shot;
 mod principals;
+mod shared;
 mod slow_reader;
 mod upstream_cut;
