@@ -4,6 +4,7 @@
 mod support;
 
 mod client_cut;
+mod cursor_table;
 mod head;
 mod heartbeats;
 mod limits;
@@ -11,4 +12,6 @@ mod one_shot;
 mod principals;
 mod shared;
 mod slow_reader;
+mod snapshots;
+mod supervision;
 mod upstream_cut;

@@ -17,7 +17,10 @@ const CLIENTS: usize = 200;
 fn thinking(first: usize) -> (Upstream, Vec<oneshot::Sender<Reply>>) {
     let (tell, mut told): (Vec<_>, Vec<_>) = (0..first).map(|_| oneshot::channel()).unzip();
     told.reverse();
-    (Upstream::piped_unless(move |_| told.pop().map(Reply::Later)), tell)
+    (
+        Upstream::piped_unless(move |_| told.pop().map(Reply::Later)),
+        tell,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +67,9 @@ async fn where_a_client_joins_is_the_routes_choice() {
         let upstream = Upstream::piped();
         let app = App::new(&SseLayer::new().shared().join(join), &upstream);
         let mut first = app.get("/e", "").await;
-        upstream.pipe(0).send((1..=20).map(event).collect::<String>());
+        upstream
+            .pipe(0)
+            .send((1..=20).map(event).collect::<String>());
         assert_eq!(first.data(20).await, numbers(1..=20));
         let mut second = app.get("/e", "").await;
         upstream.pipe(0).send(event(21) + &event(22));
@@ -188,7 +193,9 @@ async fn credentials_go_upstream_only_as_part_of_the_key() {
     assert_eq!(upstream.count(), 2);
     assert_eq!(upstream.last_call().header("authorization"), "");
 
-    let layer = SseLayer::new().shared().key_header(http::header::AUTHORIZATION);
+    let layer = SseLayer::new()
+        .shared()
+        .key_header(http::header::AUTHORIZATION);
     let app = App::new(&layer, &upstream);
     let _a = app.send(ask("a")).await;
     let _b = app.send(ask("b")).await;
@@ -210,7 +217,10 @@ async fn what_makes_two_requests_the_same() {
         kept.push(app.get(same, "").await);
         assert_eq!(upstream.count(), 1, "{same}");
     }
-    for (n, other) in ["/e", "/f?a=1&b=2", "/e?a=1", "/e?a=1&b=3", "/e?a=1&a=1&b=2"].iter().enumerate() {
+    for (n, other) in ["/e", "/f?a=1&b=2", "/e?a=1", "/e?a=1&b=3", "/e?a=1&a=1&b=2"]
+        .iter()
+        .enumerate()
+    {
         kept.push(app.get(other, "").await);
         assert_eq!(upstream.count(), 2 + n, "{other}");
     }
@@ -232,8 +242,14 @@ async fn cookies_set_for_the_first_client_are_its_own() {
     let app = App::new(&SseLayer::new().shared(), &upstream);
     let first = app.get("/e", "").await;
     let second = app.get("/e", "").await;
-    assert_eq!((first.header("set-cookie"), second.header("set-cookie")), ("session=first", ""));
-    assert_eq!((first.header("x-app"), second.header("x-app")), ("mine", "mine"));
+    assert_eq!(
+        (first.header("set-cookie"), second.header("set-cookie")),
+        ("session=first", "")
+    );
+    assert_eq!(
+        (first.header("x-app"), second.header("x-app")),
+        ("mine", "mine")
+    );
 }
 
 /// `auto`: the first event decides; every event has an id then.
@@ -248,7 +264,9 @@ async fn ids_of_the_upstream_are_left_alone_where_there_are_any() {
         let upstream = Upstream::piped();
         let app = App::new(&SseLayer::new().shared().ids(ids), &upstream);
         let mut client = app.get("/e", "").await;
-        upstream.pipe(0).send(first + &event_with_id("u2", 2) + &event_with_id("u3", 3));
+        upstream
+            .pipe(0)
+            .send(first + &event_with_id("u2", 2) + &event_with_id("u3", 3));
         let mut seen = Vec::new();
         for _ in 0..3 {
             seen.push(client.event().await.id);
@@ -277,7 +295,9 @@ async fn an_id_that_is_not_indexed_is_for_the_upstream() {
     let mut old = app.get("/e", "u3").await;
     assert_eq!(upstream.count(), 2);
     assert_eq!(upstream.last_call().last_event_id(), "u3");
-    upstream.pipe(1).send(event_with_id("u4", 4) + &event_with_id("u5", 5));
+    upstream
+        .pipe(1)
+        .send(event_with_id("u4", 4) + &event_with_id("u5", 5));
     assert_eq!(old.data(2).await, ["4", "5"]);
     let last = old.page.last_id.clone();
     drop(old);
@@ -295,13 +315,17 @@ async fn ids_of_a_forgotten_log_lead_to_what_they_carry() {
     let upstream = Upstream::piped();
     let before = App::new(&SseLayer::new().shared().ids(Ids::Assign), &upstream);
     let mut client = before.get("/e", "").await;
-    upstream.pipe(0).send(event_with_id("u1", 1) + &event_with_id("u2", 2));
+    upstream
+        .pipe(0)
+        .send(event_with_id("u1", 1) + &event_with_id("u2", 2));
     let (first, second) = (client.event().await.id, client.event().await.id);
 
     let app = App::new(&SseLayer::new().shared().ids(Ids::Assign), &upstream);
     let mut clients = vec![app.send(with_id(get("/e"), &first)).await];
     assert_eq!(upstream.last_call().last_event_id(), "u1");
-    upstream.pipe(1).send(event_with_id("u2", 2) + &event_with_id("u3", 3));
+    upstream
+        .pipe(1)
+        .send(event_with_id("u2", 2) + &event_with_id("u3", 3));
     assert_eq!(clients[0].data(2).await, ["2", "3"]);
     // The others find their places in the new log.
     clients.push(app.get("/e", &first).await);
