@@ -82,6 +82,9 @@ where
     let (mut parts, body) = request.into_parts();
     let Some(kind) = kind_of(route.settings.mode, &parts) else {
         let verbatim = is_verbatim(route.settings.mode, &parts);
+        if route.settings.mode != Mode::Passthrough {
+            Cursor::leave(&mut parts.headers);
+        }
         return Upstream::new(route, service, parts, body)
             .pass(verbatim)
             .await;

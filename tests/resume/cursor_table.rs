@@ -477,8 +477,7 @@ async fn other_requests_keep_their_query() {
     assert_eq!(upstream.last_call().uri, "/list?last_event_id=7");
 }
 
-/// What was not ours to answer did not lose its header either, but ours never
-/// go upstream.
+/// Not even with requests that are not for the layer to answer.
 #[tokio::test(start_paused = true)]
 async fn our_ids_never_go_upstream() {
     let upstream = Upstream::new(|_| crate::support::status(200));
@@ -492,6 +491,8 @@ async fn our_ids_never_go_upstream() {
                 "",
                 "{mode:?} {method}"
             );
+            app.send(with_id(get("/e"), "u7").method(method)).await;
+            assert_eq!(upstream.last_call().last_event_id(), "u7");
         }
     }
 }
