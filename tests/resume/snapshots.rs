@@ -49,6 +49,21 @@ async fn who_joins_begins_at_the_snapshot() {
     assert_eq!(late.resumed(), "snapshot");
 }
 
+/// The first connection begins with a snapshot, too.
+#[tokio::test(start_paused = true)]
+async fn who_joins_early_begins_at_the_first_snapshot() {
+    let upstream = Upstream::piped();
+    let app = App::new(&layer().shared(), &upstream);
+    let mut first = app.get("/e", "").await;
+    assert_eq!(first.resumed(), "new");
+    upstream.pipe(0).send(event("state 1") + &event("+1"));
+    assert_eq!(first.data(2).await, ["state 1", "+1"]);
+    let mut late = app.get("/e", "").await;
+    assert_eq!(late.data(2).await, ["state 1", "+1"]);
+    let back = app.get("/e", &first.page.last_id).await;
+    assert_eq!(back.resumed(), "exact");
+}
+
 /// Nothing changed: the snapshot repeats the last event.
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_that_says_the_same_is_not_sent_again() {
