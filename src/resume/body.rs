@@ -79,6 +79,13 @@ impl<B> SseBody<B> {
     }
 }
 
+/// An empty body: what layers such as `Cors` and `Timeout` answer with.
+impl<B> Default for SseBody<B> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl<B> Body for SseBody<B>
 where
     B: Body<Data = Bytes>,

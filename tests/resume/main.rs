@@ -5,13 +5,17 @@ mod support;
 
 mod client_cut;
 mod cursor_table;
+mod drain;
 mod head;
 mod heartbeats;
 mod limits;
 mod one_shot;
+mod passthrough;
 mod principals;
 mod shared;
 mod slow_reader;
 mod snapshots;
+mod sockets;
+mod stacks;
 mod supervision;
 mod upstream_cut;

@@ -4,6 +4,7 @@ pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod observer;
 pub(crate) mod scripted;
+pub(crate) mod socket;
 
 pub(crate) use browser::{Browser, Event};
 pub(crate) use client::{App, Client, End, get, post, with_id};

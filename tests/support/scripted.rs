@@ -133,6 +133,13 @@ impl Script {
     }
 }
 
+/// Nothing, for layers that answer by themselves.
+impl Default for Script {
+    fn default() -> Self {
+        Self::pipe().1
+    }
+}
+
 impl Body for Script {
     type Data = Bytes;
     type Error = BoxError;
