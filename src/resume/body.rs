@@ -175,6 +175,8 @@ pub(super) struct Live {
     /// The line of `retry:` that goes before the first block.
     retry: Option<Bytes>,
     pace: Pace,
+    /// Why the connection will be cut, once what was written is on its way.
+    cut: Option<BoxError>,
     /// Set when the process is going down: when to end, cleanly.
     close: Option<Pin<Box<Sleep>>>,
 }
@@ -194,6 +196,7 @@ impl Live {
             prelude: Some(prelude),
             retry,
             pace: Pace::new(heartbeat, observer),
+            cut: None,
             close: None,
         }
     }
@@ -202,6 +205,9 @@ impl Live {
         if let Some(prelude) = self.prelude.take() {
             self.pace.wrote();
             return Poll::Ready(Some(Ok(prelude)));
+        }
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
         }
         loop {
             if let Some(close) = &mut self.close
@@ -214,7 +220,16 @@ impl Live {
                     // The first moment stands: being asked again is no respite.
                     self.close.get_or_insert_with(|| Box::pin(sleep_until(at)));
                 }
-                Poll::Ready(next) => return Poll::Ready(self.write(next)),
+                Poll::Ready(next) => match self.write(next) {
+                    // Servers drop what they have not flushed when a body
+                    // fails, and flush when it has nothing to say.
+                    Some(Err(cut)) => {
+                        self.cut = Some(cut);
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    written => return Poll::Ready(written),
+                },
                 Poll::Pending => return self.pace.poll_beat(cx).map(|beat| Some(Ok(beat))),
             }
         }

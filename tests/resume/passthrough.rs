@@ -68,6 +68,7 @@ async fn heartbeats_lie_between_blocks_only() {
         ("\n", true),
     ] {
         upstream.pipe(0).send(part);
+        client.drain().unwrap();
         tokio::time::sleep(secs(6)).await;
         client.drain().unwrap();
         expected.push_str(part);

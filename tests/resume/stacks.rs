@@ -20,7 +20,7 @@ use crate::support::{App, Browser, Script, Upstream, event, numbers, secs, sse};
 
 async fn three() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = stream::iter(1..=3).map(|n| Ok(Event::default().data(n.to_string())));
-    Sse::new(events).keep_alive(KeepAlive::default())
+    Sse::new(events.chain(stream::pending())).keep_alive(KeepAlive::default())
 }
 
 async fn read(answer: http::Response<Body>, count: usize) -> Vec<crate::support::Event> {
