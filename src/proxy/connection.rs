@@ -57,6 +57,12 @@ const TLS_BUFFER: usize = 16 * 1024;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// What was sent may stay unacknowledged this long. It is the backstop of the
+/// write deadline, which sees only writes that wait: one small event to a
+/// vanished client fits into the kernel's buffer, and unacknowledged data keep
+/// the probes from being sent.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+
 /// How far the server is with its end. Phases only go forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -184,7 +190,7 @@ impl Protocol {
             .with_interval(PROBE_INTERVAL);
         socket.set_tcp_keepalive(&keepalive)?;
         #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(self.limits.write_timeout))?;
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED.max(self.limits.write_timeout)))?;
         Ok(())
     }
 

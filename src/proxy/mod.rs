@@ -91,7 +91,7 @@ impl Assembly {
             forwards.insert(name.as_str(), forward(name, upstream, balance, dial));
         }
 
-        let routed = config.routes.iter().map(|route| {
+        let table = config.routes.iter().map(|route| {
             let forward = forwards
                 .get(route.upstream.as_str())
                 .ok_or_else(|| AssemblyError::UnknownUpstream(route.upstream.clone()))?;
@@ -102,7 +102,7 @@ impl Assembly {
                 .observer(metrics.route(&route.path));
             Ok(Route::new(route, layer.layer(forward.clone())))
         });
-        let router = Router::new(routed.collect::<Result<Vec<_>, _>>()?);
+        let router = Router::new(table.collect::<Result<Vec<_>, _>>()?);
 
         Ok(Self {
             router,

@@ -96,7 +96,7 @@ async fn a_client_that_does_not_read_is_given_up() {
         async move {
             connection.request().await;
             connection.send("HTTP/1.1 200 OK\r\n\r\n").await;
-            while connection.try_send(&[b'x'; 65_536]).await {}
+            while connection.try_send(&vec![b'x'; 65_536]).await {}
             let _ = told.send(());
         }
     })
