@@ -10,17 +10,22 @@
 //!                                                └─ SseLayer ─ Forward ─ upstream
 //! ```
 //!
-//! [`Server`] is the way in: [`Server::bind`], then [`Server::run`].
+//! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
+//! adds [`arguments`] before it and [`process`] around it.
 
 pub mod admin;
+pub mod arguments;
 pub mod balance;
 pub mod config;
 mod connection;
+pub mod demo;
 pub mod forward;
 pub mod health;
 pub mod io;
 mod listener;
+pub mod logging;
 pub mod metrics;
+pub mod process;
 pub mod rescue;
 mod router;
 pub mod server;
@@ -44,7 +49,8 @@ use tracing::{Span, field};
 
 use self::admin::Admin;
 use self::balance::{Balance, Server as Backend};
-use self::config::model::{Config, Upstream};
+use self::config::model::Upstream;
+pub use self::config::{Config, ConfigError};
 use self::forward::{Dial, Forward, client_tls};
 use self::health::Check;
 pub use self::listener::BindError;
@@ -91,7 +97,7 @@ impl Assembly {
             forwards.insert(name.as_str(), forward(name, upstream, balance, dial));
         }
 
-        let table = config.routes.iter().map(|route| {
+        let services = config.routes.iter().map(|route| {
             let forward = forwards
                 .get(route.upstream.as_str())
                 .ok_or_else(|| AssemblyError::UnknownUpstream(route.upstream.clone()))?;
@@ -102,7 +108,7 @@ impl Assembly {
                 .observer(metrics.route(&route.path));
             Ok(Route::new(route, layer.layer(forward.clone())))
         });
-        let router = Router::new(table.collect::<Result<Vec<_>, _>>()?);
+        let router = Router::new(services.collect::<Result<Vec<_>, _>>()?);
 
         Ok(Self {
             router,
