@@ -3,7 +3,6 @@
 //! This is the table of answers to `Last-Event-ID`: where the client goes on,
 //! and what it is told.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
-use super::body::{Events, Live, SseBody};
+use super::body::{Events, Live, SseBody, write_gap};
 use super::cursor::Cursor;
 use super::head::{Resumed, dress, unpack};
 use super::layer::Route;
@@ -23,7 +22,7 @@ use crate::stream::id::IdWriter;
 use crate::stream::policy::{Ids, OnGap};
 use crate::stream::session::End;
 use crate::stream::stream::{Phase, Stream, Subscription};
-use crate::wire::{HEARTBEAT, encode_comment, encode_event, encode_retry};
+use crate::wire::{HEARTBEAT, encode_event, encode_retry};
 
 /// Whoever asks.
 #[derive(Clone, Copy)]
@@ -50,12 +49,15 @@ pub(super) enum Joined<R> {
 
 /// Goes on after `seq`, which the stream has reached.
 pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> Outcome<R> {
+    // The phase first: once it says that the stream is over, the log is final,
+    // whereas an end could follow a last event that was not looked at.
+    let phase = stream.phase();
     let (low, high) = stream.log().with(|ring| (ring.low(), ring.high()));
-    match stream.phase() {
+    match phase {
         Phase::Gone => return Outcome::Afresh,
         Phase::Ended(End::Status(status)) => return Outcome::Answer(refused(status)),
         Phase::Ended(End::Upstream(ending)) if seq == high => {
-            return Outcome::Answer(client.finished(stream, ending));
+            return client.finished(stream, ending);
         }
         _ => {}
     }
@@ -159,6 +161,8 @@ impl Client<'_> {
         position: Position,
         gap: Option<GapReason>,
     ) -> Outcome<R> {
+        // Before attaching: a seam that is judged in between is in the log then.
+        let doubtful = stream.doubtful();
         let Some((subscription, attached)) = stream.attach(position) else {
             return Outcome::Afresh;
         };
@@ -173,7 +177,7 @@ impl Client<'_> {
         let resumed = match position {
             _ if gap.is_some() => Resumed::Gap,
             _ if attached.snapshot => Resumed::Snapshot,
-            Position::After(_) if attached.gap || stream.doubtful() => Resumed::Gap,
+            Position::After(_) if attached.gap || doubtful => Resumed::Gap,
             Position::After(_) => Resumed::Exact,
             _ => Resumed::New,
         };
@@ -229,12 +233,7 @@ impl Client<'_> {
         reason: GapReason,
         lost: Option<u64>,
     ) {
-        let mut text = format!(" sse-resume gap reason={}", reason.as_str());
-        if let Some(lost) = lost {
-            // Writing to a string does not fail.
-            let _ = write!(text, " lost={lost}");
-        }
-        encode_comment(out, text.as_bytes());
+        write_gap(out, reason, lost);
         if let Some(event) = &self.route.settings.gap_event {
             let data = gap_data(reason.as_str(), lost);
             let mut ids = IdWriter::new(stream.epoch);
@@ -248,21 +247,23 @@ impl Client<'_> {
 
     /// Nothing is left to read. 204 is what stops an `EventSource`; others take
     /// an end of the same kind as the original's for what it is.
-    fn finished<R>(self, stream: &Arc<Stream>, ending: Ending) -> Response<SseBody<R>> {
+    fn finished<R>(self, stream: &Arc<Stream>, ending: Ending) -> Outcome<R> {
         if self.get {
-            return no_content();
+            return Outcome::Answer(no_content());
         }
         let mut headers = unpack(&stream.head);
         dress(&mut headers, Some(Resumed::Exact));
-        let body = match (ending, stream.attach(Position::Live)) {
-            (Ending::Aborted(_), Some((subscription, attached))) => {
-                self.body(subscription, attached, None)
-            }
-            _ => SseBody::empty(),
+        let body = match ending {
+            Ending::Complete => SseBody::empty(),
+            Ending::Aborted(_) => match stream.attach(Position::Live) {
+                Some((subscription, attached)) => self.body(subscription, attached, None),
+                // A clean end would say that nothing is missing.
+                None => return Outcome::Afresh,
+            },
         };
         let mut response = Response::new(body);
         *response.headers_mut() = headers;
-        response
+        Outcome::Answer(response)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::log::{Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::stream::source::BoxError;
 use crate::stream::stream::Subscription;
-use crate::wire::{Boundary, HEARTBEAT, LeadingBom};
+use crate::wire::{Boundary, HEARTBEAT, LeadingBom, encode_comment};
 
 type Poller<T> = Poll<Option<Result<T, BoxError>>>;
 
@@ -228,6 +228,12 @@ impl Live {
                 self.pace.wrote();
                 Some(Ok(self.with_retry(chunk.bytes)))
             }
+            Next::Gap(lost) => {
+                let mut line = BytesMut::new();
+                write_gap(&mut line, GapReason::Upstream, lost);
+                self.pace.wrote();
+                Some(Ok(line.freeze()))
+            }
             Next::Comment(line) => {
                 self.pace.wrote();
                 Some(Ok(line))
@@ -256,6 +262,13 @@ impl Live {
         joined.extend_from_slice(&blocks);
         joined.freeze()
     }
+}
+
+/// The comment that tells of a gap.
+pub(super) fn write_gap(out: &mut BytesMut, reason: GapReason, lost: Option<u64>) {
+    let lost = lost.map_or_else(String::new, |lost| format!(" lost={lost}"));
+    let text = format!(" sse-resume gap reason={}{lost}", reason.as_str());
+    encode_comment(out, text.as_bytes());
 }
 
 impl Events {

@@ -146,8 +146,11 @@ impl Pump {
         let policy = &stream.policy;
         let now = Instant::now();
         let terms = terms(policy);
+        let asked = opened_with.is_some();
+        let mut writer = Writer::new(stream.epoch, rules(policy), opened_with);
         let (session, upstream) = match beginning {
             Beginning::Live(body) => {
+                writer.begin_connection(asked);
                 let connection = Connection::new(body, &policy.observer, now);
                 (Session::live(terms, now), Upstream::Open(connection))
             }
@@ -161,7 +164,7 @@ impl Pump {
             source,
             registry: Arc::downgrade(registry),
             decoder: Decoder::new(policy.max_event_bytes),
-            writer: Writer::new(stream.epoch, rules(policy), opened_with),
+            writer,
             timer: None,
             flush_at: None,
             blocked: false,
@@ -342,21 +345,12 @@ impl Pump {
             ?lost,
             "gap: the upstream reconnected and could not show that nothing was lost"
         );
-        let mut line = BytesMut::new();
-        match lost {
-            Some(lost) => encode_comment(
-                &mut line,
-                format!(" sse-resume gap reason=upstream lost={lost}").as_bytes(),
-            ),
-            None => encode_comment(&mut line, b" sse-resume gap reason=upstream"),
-        }
-        self.stream.log.comment(line.freeze());
     }
 
     fn comment(&mut self, text: &[u8]) {
         let mut line = BytesMut::with_capacity(text.len() + 2);
         encode_comment(&mut line, text);
-        self.stream.log.comment(line.freeze());
+        self.stream.log.comment(self.writer.last(), line.freeze());
     }
 
     async fn too_large(&mut self, error: &crate::wire::EventTooLarge) {
@@ -405,7 +399,7 @@ impl Pump {
         match self.stream.policy.kind {
             // Its readers must not be slowed by the slowest of them.
             Kind::Shared => Hold::Nothing,
-            // One reader, one upstream: it sets the pace, as without a proxy.
+            // One client, one upstream: it sets the pace, as without a proxy.
             Kind::Private => Hold::Unread,
             // A one-shot cannot be asked for again: wait for a reader.
             Kind::OneShot => Hold::UntilRead,

@@ -41,6 +41,8 @@ pub(crate) struct Writer {
     /// An id that came without a payload, for the next block without an id.
     pending_id: Option<IdField>,
     pending_retry: Option<u64>,
+    /// There was an upstream connection already.
+    connected: bool,
     overlap: Option<Overlap>,
     dense: Dense,
 }
@@ -72,6 +74,7 @@ impl Writer {
             last_id_seq: None,
             pending_id: None,
             pending_retry: None,
+            connected: false,
             overlap: None,
             dense: Dense::default(),
         }
@@ -87,9 +90,15 @@ impl Writer {
     pub(crate) fn begin_connection(&mut self, asked: bool) {
         self.pending_id = None;
         self.pending_retry = None;
-        if self.next > 1 {
+        // Even if nothing came of the one before: something may have been about to.
+        if std::mem::replace(&mut self.connected, true) {
             self.overlap = Some(Overlap::new(self.last_id_seq, asked));
         }
+    }
+
+    /// Position of the last block, taken or not.
+    pub(crate) fn last(&self) -> u64 {
+        self.next - 1
     }
 
     /// Whether the last seam is not judged yet.
