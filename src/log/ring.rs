@@ -81,7 +81,12 @@ impl Ring {
     /// Appends a batch, whose first position must be the next one.
     pub fn append(&mut self, batch: &Batch, now: Instant) {
         debug_assert_eq!(batch.first, self.next);
-        self.seams.extend(batch.seams.iter().copied());
+        for seam in &batch.seams {
+            // An upstream may restate the same last block for ever.
+            if self.seams.back() != Some(seam) {
+                self.seams.push_back(*seam);
+            }
+        }
         if batch.entries.is_empty() {
             return;
         }
