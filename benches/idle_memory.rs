@@ -74,7 +74,11 @@ fn client(proxy: SocketAddr, path: &str) -> std::io::Result<TcpStream> {
     while !seen.windows(3).any(|bytes| bytes == b"\n:\n") {
         let mut chunk = [0; 1024];
         let read = socket.read(&mut chunk)?;
-        assert!(read > 0, "the proxy closed: {}", String::from_utf8_lossy(&seen));
+        assert!(
+            read > 0,
+            "the proxy closed: {}",
+            String::from_utf8_lossy(&seen)
+        );
         seen.extend_from_slice(&chunk[..read]);
     }
     Ok(socket)
