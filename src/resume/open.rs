@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::attach::{self, Client};
 use super::body::SseBody;
-use super::cursor::LAST_EVENT_ID;
+use super::cursor::{Cursor, LAST_EVENT_ID};
 use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
 use super::key;
 use super::layer::Route;
@@ -52,8 +52,21 @@ pub(super) struct Upstream<S, B> {
     pub(super) aside: bool,
 }
 
-/// The place a new shared stream takes in the registry.
-pub(super) type Place = (Key, Option<Claimed>);
+/// The place a new stream takes in the registry, beside its epoch.
+pub(super) struct Place {
+    pub(super) key: Key,
+    /// The right to it; or else, because others are opening it too, where the
+    /// client begins on the stream of whoever is first.
+    pub(super) claimed: Result<Claimed, Cursor>,
+}
+
+impl Place {
+    /// The stream that got there before.
+    fn taken(&self, registry: &Registry) -> Option<(Arc<Stream>, &Cursor)> {
+        let cursor = self.claimed.as_ref().err()?;
+        Some((registry.find(&self.key)?, cursor))
+    }
+}
 
 impl<S, B> Upstream<S, B> {
     pub(super) fn new(route: Arc<Route>, service: S, parts: Parts, body: B) -> Self {
@@ -85,6 +98,23 @@ impl<S, B> Upstream<S, B> {
             route: &self.route,
             get: self.is_get(),
         }
+    }
+
+    /// What an application calls a one-shot, if its route lists headers for
+    /// that and the request has one: who asks again under the same name is
+    /// given the same answer, from its beginning.
+    pub(super) fn app_key(&self) -> Option<Key> {
+        let settings = &self.route.settings.key;
+        let headers = &self.parts.headers;
+        let named = settings
+            .headers
+            .iter()
+            .any(|name| headers.contains_key(name));
+        named.then(|| {
+            let mut key = key::shared(self.route.number, settings, &self.parts).into_vec();
+            key.extend_from_slice(&self.principal.unwrap_or_default());
+            Key::Request(key.into())
+        })
     }
 
     /// The stream an id of ours names, if this client may have it. Somebody
@@ -261,18 +291,22 @@ impl Opening {
         beginning: Beginning,
         source: Option<Arc<dyn Source>>,
     ) -> Response<SseBody<R>> {
-        let resumed = self.resumed();
-        let observer = Arc::clone(&self.route.observer);
-        if let Some(reason) = self.gap {
-            observer.observe(Signal::Gap(reason));
-        }
-        let (key, claimed) = match self.place {
-            Some((key, claimed)) => (Some(key), claimed),
-            None => (None, None),
-        };
         let registry = Arc::clone(self.route.engine.registry());
+        let client = Client {
+            route: &self.route,
+            get: self.get,
+        };
+        if let Some((stream, cursor)) = self.place.as_ref().and_then(|p| p.taken(&registry))
+            && let attach::Joined::Answer(response) = attach::join(client, &stream, cursor)
+        {
+            return response;
+        }
+        let resumed = self.resumed();
+        if let Some(reason) = self.gap {
+            self.route.observer.observe(Signal::Gap(reason));
+        }
         let new = NewStream {
-            key,
+            key: self.place.as_ref().map(|place| place.key.clone()),
             policy: policy(&self.route, self.kind, self.aside),
             head: head::keep(&head.headers),
             principal: self.principal,
@@ -284,17 +318,19 @@ impl Opening {
         let Ok((stream, pump)) = new.build(&registry) else {
             return attach::unavailable();
         };
-        let client = Client {
-            route: &self.route,
-            get: self.get,
-        };
         // Attached before it can be found or move: nobody is first but us.
         let Some((subscription, attached)) = stream.attach(Position::Oldest) else {
             return attach::unavailable();
         };
-        match claimed {
-            Some(claimed) => claimed.fill(&stream),
-            None => registry.insert(stream.key.clone(), &stream),
+        for key in stream.keys() {
+            registry.insert(key.clone(), &stream);
+        }
+        if let Some(Place {
+            claimed: Ok(claimed),
+            ..
+        }) = self.place
+        {
+            claimed.done();
         }
         tokio::spawn(pump.run());
         dress(&mut head.headers, Some(resumed));

@@ -18,7 +18,7 @@ use super::body::SseBody;
 use super::cursor::Cursor;
 use super::key;
 use super::layer::Route;
-use super::open::Upstream;
+use super::open::{Place, Upstream};
 use super::request::RequestBody;
 use super::settings::Mode;
 use crate::observe::GapReason;
@@ -133,6 +133,12 @@ where
     R::Error: Into<BoxError>,
 {
     let get = upstream.is_get();
+    if kind == Kind::OneShot
+        && cursor == Cursor::None
+        && let Some(key) = upstream.app_key()
+    {
+        return named(upstream, key).await;
+    }
     match cursor {
         Cursor::None => {}
         Cursor::Malformed => upstream.gap = Some(GapReason::MalformedId),
@@ -154,6 +160,36 @@ where
         },
     }
     upstream.open(kind, None).await
+}
+
+/// A one-shot that its application names.
+async fn named<S, B, R>(
+    upstream: Upstream<S, B>,
+    key: Key,
+) -> Result<Response<SseBody<R>>, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    loop {
+        match upstream.registry().claim(&key) {
+            Claim::Open(stream) => match attach::resume(upstream.client(), &stream, 0) {
+                attach::Outcome::Answer(response) => return Ok(response),
+                attach::Outcome::Afresh => upstream.registry().remove(&key, &stream),
+            },
+            // Nobody else may send it meanwhile: that is what the name is for.
+            Claim::Opening(opening) => opening.done().await,
+            Claim::Mine(claimed) => {
+                let claimed = Ok(claimed);
+                let place = Place { key, claimed };
+                return upstream.open(Kind::OneShot, Some(place)).await;
+            }
+        }
+    }
 }
 
 /// A request for a stream that others may read, too.
@@ -203,11 +239,20 @@ where
             }
             // Whoever was first got no stream. Those who waited do not wait for
             // each other as well, or the last would wait for all.
-            Claim::Opening(_) => return upstream.begin(&cursor).open(Kind::Shared, None).await,
-            Claim::Mine(claimed) => {
+            Claim::Opening(_) => {
+                let claimed = Err(cursor.clone());
+                let place = Place { key, claimed };
                 return upstream
                     .begin(&cursor)
-                    .open(Kind::Shared, Some((key, Some(claimed))))
+                    .open(Kind::Shared, Some(place))
+                    .await;
+            }
+            Claim::Mine(claimed) => {
+                let claimed = Ok(claimed);
+                let place = Place { key, claimed };
+                return upstream
+                    .begin(&cursor)
+                    .open(Kind::Shared, Some(place))
                     .await;
             }
         }

@@ -88,7 +88,8 @@ pub enum Beginning {
 
 /// Everything a new stream is made of.
 pub struct NewStream {
-    /// What it is found by; its epoch, if `None`.
+    /// What it is found by; its epoch, if `None`. A one-shot is found by both:
+    /// clients come back to it with its ids.
     pub key: Option<Key>,
     /// What is decided about it.
     pub policy: Policy,
@@ -110,13 +111,15 @@ impl NewStream {
     /// Makes the stream and its pump. The caller puts the one in the registry
     /// and spawns the other.
     pub fn build(self, registry: &Arc<Registry>) -> Result<(Arc<Stream>, Pump), getrandom::Error> {
-        let epoch = match self.key {
-            Some(_) => Epoch::shared()?,
-            None => Epoch::private()?,
+        let (epoch, keys) = match self.key {
+            Some(key) if self.policy.kind == Kind::Shared => (Epoch::shared()?, (key, None)),
+            alias => {
+                let epoch = Epoch::private()?;
+                (epoch, (Key::Epoch(epoch), alias))
+            }
         };
-        let key = self.key.unwrap_or(Key::Epoch(epoch));
         let stream = Arc::new(Stream::new(
-            key,
+            keys,
             epoch,
             self.policy,
             self.head,
@@ -479,7 +482,9 @@ impl Pump {
         }
         let freed = self.stream.log.give_up(true);
         if let Some(registry) = self.registry.upgrade() {
-            registry.remove(&self.stream.key, &self.stream);
+            for key in self.stream.keys() {
+                registry.remove(key, &self.stream);
+            }
             registry.charge(freed - STREAM_COST);
         }
         self.observe(Signal::Buffered(freed));
