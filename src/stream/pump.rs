@@ -216,7 +216,7 @@ impl Pump {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let expiry = self.stream.log.next_expiry(self.hold());
+        let expiry = self.stream.log.next_expiry(self.hold(), Instant::now());
         let deadlines = [self.session.deadline(), self.flush_at, expiry];
         let Some(at) = deadlines.into_iter().flatten().min() else {
             self.timer = None;
@@ -294,7 +294,7 @@ impl Pump {
 
     /// Decodes and publishes while there is room.
     async fn work(&mut self) {
-        self.blocked = false;
+        self.unblock();
         loop {
             match self.decoder.next_frame() {
                 Ok(Some(Frame::Block(block))) => self.accept(&block),
@@ -323,9 +323,14 @@ impl Pump {
         }
     }
 
+    fn unblock(&mut self) {
+        self.blocked = false;
+        self.session.blocked(false, Instant::now());
+    }
+
     fn block(&mut self) {
         self.blocked = true;
-        self.session.stalled();
+        self.session.blocked(true, Instant::now());
     }
 
     fn accept(&mut self, block: &crate::wire::Block) {
@@ -471,7 +476,7 @@ impl Pump {
     /// connection that owed its end.
     async fn disconnect(&mut self) {
         self.upstream = Upstream::None;
-        self.blocked = false;
+        self.unblock();
         self.publish().await;
     }
 
