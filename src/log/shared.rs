@@ -28,6 +28,8 @@ struct State {
     comments: u64,
     /// The appending side, while it waits for readers to move.
     room: Option<Waker>,
+    /// Size of the last batch.
+    fresh: usize,
     /// The retained bytes last told to whoever keeps accounts.
     accounted: usize,
     /// Kept between publications for its capacity.
@@ -123,6 +125,7 @@ impl Log {
                 comment: None,
                 comments: 0,
                 room: None,
+                fresh: 0,
                 accounted: 0,
                 wakers: Vec::new(),
             }),
@@ -150,6 +153,7 @@ impl Log {
     pub fn publish(&self, batch: &Batch, hold: Hold, now: Instant) -> i64 {
         let mut state = self.state();
         state.ring.append(batch, now);
+        state.fresh = batch.bytes.len();
         let floor = state.floor(hold);
         state.ring.trim(now, floor);
         let change = state.account();
@@ -165,11 +169,16 @@ impl Log {
         state.account()
     }
 
-    /// Gives up the older half of what is retained, or all of it, read or not.
-    /// Returns by how much the retained bytes changed.
+    /// Gives up the older half of what is retained, but for the last batch, which
+    /// nobody had the time to read; or all of it. Returns by how much the
+    /// retained bytes changed.
     pub fn give_up(&self, all: bool) -> i64 {
         let mut state = self.state();
-        let keep = if all { 0 } else { state.ring.bytes() / 2 };
+        let keep = if all {
+            0
+        } else {
+            state.fresh.max(state.ring.bytes() / 2)
+        };
         state.ring.trim_to_bytes(keep);
         state.account()
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::stream::id::{EventId, MAX_CURSOR, ParsedId, is_header_safe};
 
@@ -40,6 +40,16 @@ impl Cursor {
         take_from_header(&mut parts.headers)
             .or(from_query)
             .unwrap_or(Self::None)
+    }
+
+    /// Leaves an id in the header of a request that is not for the engine, if it
+    /// can be the upstream's.
+    pub(crate) fn leave(headers: &mut HeaderMap) {
+        if let Some(Self::Foreign(id)) = take_from_header(headers)
+            && let Ok(value) = HeaderValue::from_maybe_shared(id)
+        {
+            headers.insert(LAST_EVENT_ID, value);
+        }
     }
 
     fn parse(raw: &[u8]) -> Self {

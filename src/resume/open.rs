@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::attach::{self, Client};
+use super::attach::{self, Client, Joined};
 use super::body::SseBody;
 use super::cursor::{Cursor, LAST_EVENT_ID};
 use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
@@ -29,7 +29,7 @@ use crate::observe::{GapReason, Signal};
 use crate::stream::id::EventId;
 use crate::stream::policy::{Ids, Join, Kind, Linger, UpstreamResume};
 use crate::stream::pump::{Beginning, NewStream};
-use crate::stream::registry::{Claimed, Key, Registry};
+use crate::stream::registry::{Claim, Claimed, Key, Registry};
 use crate::stream::source::{BoxError, Source};
 use crate::stream::stream::{Policy, Stream};
 
@@ -52,20 +52,15 @@ pub(super) struct Upstream<S, B> {
     pub(super) aside: bool,
 }
 
-/// The place a new stream takes in the registry, beside its epoch.
-pub(super) struct Place {
-    pub(super) key: Key,
-    /// The right to it; or else, because others are opening it too, where the
-    /// client begins on the stream of whoever is first.
-    pub(super) claimed: Result<Claimed, Cursor>,
-}
-
-impl Place {
-    /// The stream that got there before.
-    fn taken(&self, registry: &Registry) -> Option<(Arc<Stream>, &Cursor)> {
-        let cursor = self.claimed.as_ref().err()?;
-        Some((registry.find(&self.key)?, cursor))
-    }
+/// What a new stream is found by.
+pub(super) enum Place {
+    /// Its epoch.
+    Epoch,
+    /// A key that is claimed for it.
+    Claimed(Key, Claimed),
+    /// A key, unless another stream has it by then: that one will serve this
+    /// client, too, from where the cursor says.
+    Late(Key, Cursor),
 }
 
 impl<S, B> Upstream<S, B> {
@@ -181,7 +176,7 @@ where
     pub(super) async fn open(
         mut self,
         kind: Kind,
-        place: Option<Place>,
+        place: Place,
     ) -> Result<Response<SseBody<R>>, S::Error> {
         self.ask_for_identity();
         if let Some(id) = &self.after {
@@ -200,7 +195,7 @@ where
             route: self.route,
             kind,
             place,
-            principal: self.principal.filter(|_| kind != Kind::Shared),
+            principal: self.principal,
             scope: self.scope,
             after: self.after,
             gap: self.gap,
@@ -215,10 +210,10 @@ where
         let (head, body) = match answer {
             Ok(response) => response.into_parts(),
             Err(error) if !hold => return Err(error),
-            Err(_) => return Ok(opening.held(source(repeat))),
+            Err(_) => return Ok(opening.held(source(repeat)).await),
         };
         if hold && is_down(head.status) {
-            return Ok(opening.held(source(repeat)));
+            return Ok(opening.held(source(repeat)).await);
         }
         if !is_event_stream(&head) {
             return Ok(Response::from_parts(head, SseBody::plain(body)));
@@ -233,7 +228,8 @@ where
         let observer = &opening.route.observer;
         observer.observe(Signal::UpstreamHead(asked.elapsed()));
         let body = body.map_err(Into::into).boxed_unsync();
-        Ok(opening.live(head, Beginning::Live(body), source(repeat)))
+        let beginning = Beginning::Live(body);
+        Ok(opening.settle(head, beginning, source(repeat)).await)
     }
 
     /// What it takes to ask again, for streams that may be asked for again.
@@ -267,7 +263,7 @@ fn is_down(status: StatusCode) -> bool {
 struct Opening {
     route: Arc<Route>,
     kind: Kind,
-    place: Option<Place>,
+    place: Place,
     principal: Principal,
     scope: Box<[u8]>,
     after: Option<Bytes>,
@@ -278,11 +274,54 @@ struct Opening {
 
 impl Opening {
     /// Keeps the client while the upstream is sought.
-    fn held<R>(self, source: Option<Arc<dyn Source>>) -> Response<SseBody<R>> {
+    async fn held<R>(self, source: Option<Arc<dyn Source>>) -> Response<SseBody<R>> {
         let mut response = Response::new(());
         *response.headers_mut() = head::unpack(&head::synthetic());
         let (head, ()) = response.into_parts();
-        self.live(head, Beginning::Held, source)
+        self.settle(head, Beginning::Held, source).await
+    }
+
+    /// Makes a stream of the answer, unless it came late and there is one.
+    async fn settle<R>(
+        mut self,
+        head: http::response::Parts,
+        beginning: Beginning,
+        source: Option<Arc<dyn Source>>,
+    ) -> Response<SseBody<R>> {
+        let (key, cursor) = match std::mem::replace(&mut self.place, Place::Epoch) {
+            Place::Late(key, cursor) => (key, cursor),
+            place => {
+                self.place = place;
+                return self.live(head, beginning, source);
+            }
+        };
+        let registry = Arc::clone(self.route.engine.registry());
+        loop {
+            match registry.claim(&key) {
+                Claim::Open(stream) => match attach::join(self.client(), &stream, &cursor) {
+                    Joined::Answer(response) => return response,
+                    Joined::Aside(_) => {
+                        self.kind = Kind::Private;
+                        self.aside = true;
+                        break;
+                    }
+                    Joined::Over => registry.remove(&key, &stream),
+                },
+                Claim::Opening(opening) => opening.done().await,
+                Claim::Mine(claimed) => {
+                    self.place = Place::Claimed(key, claimed);
+                    break;
+                }
+            }
+        }
+        self.live(head, beginning, source)
+    }
+
+    fn client(&self) -> Client<'_> {
+        Client {
+            route: &self.route,
+            get: self.get,
+        }
     }
 
     fn live<R>(
@@ -291,25 +330,20 @@ impl Opening {
         beginning: Beginning,
         source: Option<Arc<dyn Source>>,
     ) -> Response<SseBody<R>> {
-        let registry = Arc::clone(self.route.engine.registry());
-        let client = Client {
-            route: &self.route,
-            get: self.get,
-        };
-        if let Some((stream, cursor)) = self.place.as_ref().and_then(|p| p.taken(&registry))
-            && let attach::Joined::Answer(response) = attach::join(client, &stream, cursor)
-        {
-            return response;
-        }
         let resumed = self.resumed();
         if let Some(reason) = self.gap {
             self.route.observer.observe(Signal::Gap(reason));
         }
+        let (key, claimed) = match self.place {
+            Place::Claimed(key, claimed) => (Some(key), Some(claimed)),
+            Place::Epoch | Place::Late(..) => (None, None),
+        };
+        let registry = Arc::clone(self.route.engine.registry());
         let new = NewStream {
-            key: self.place.as_ref().map(|place| place.key.clone()),
+            key,
             policy: policy(&self.route, self.kind, self.aside),
             head: head::keep(&head.headers),
-            principal: self.principal,
+            principal: self.principal.filter(|_| self.kind != Kind::Shared),
             scope: self.scope,
             opened_with: self.after,
             source,
@@ -325,16 +359,16 @@ impl Opening {
         for key in stream.keys() {
             registry.insert(key.clone(), &stream);
         }
-        if let Some(Place {
-            claimed: Ok(claimed),
-            ..
-        }) = self.place
-        {
+        if let Some(claimed) = claimed {
             claimed.done();
         }
         tokio::spawn(pump.run());
         dress(&mut head.headers, Some(resumed));
         let gap = self.gap.map(|reason| (reason, None));
+        let client = Client {
+            route: &self.route,
+            get: self.get,
+        };
         let body = client.body(subscription, attached, gap);
         Response::from_parts(head, body)
     }

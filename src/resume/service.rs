@@ -82,6 +82,9 @@ where
     let (mut parts, body) = request.into_parts();
     let Some(kind) = kind_of(route.settings.mode, &parts) else {
         let verbatim = is_verbatim(route.settings.mode, &parts);
+        if route.settings.mode != Mode::Passthrough {
+            Cursor::leave(&mut parts.headers);
+        }
         return Upstream::new(route, service, parts, body)
             .pass(verbatim)
             .await;
@@ -159,7 +162,7 @@ where
             },
         },
     }
-    upstream.open(kind, None).await
+    upstream.open(kind, Place::Epoch).await
 }
 
 /// A one-shot that its application names.
@@ -184,9 +187,9 @@ where
             // Nobody else may send it meanwhile: that is what the name is for.
             Claim::Opening(opening) => opening.done().await,
             Claim::Mine(claimed) => {
-                let claimed = Ok(claimed);
-                let place = Place { key, claimed };
-                return upstream.open(Kind::OneShot, Some(place)).await;
+                return upstream
+                    .open(Kind::OneShot, Place::Claimed(key, claimed))
+                    .await;
             }
         }
     }
@@ -228,7 +231,7 @@ where
                 attach::Joined::Aside(after) => {
                     upstream.after = Some(after);
                     upstream.aside = true;
-                    return upstream.open(Kind::Private, None).await;
+                    return upstream.open(Kind::Private, Place::Epoch).await;
                 }
                 // Its end is no answer to a client that has not read it.
                 attach::Joined::Over => upstream.registry().remove(&key, &stream),
@@ -240,19 +243,15 @@ where
             // Whoever was first got no stream. Those who waited do not wait for
             // each other as well, or the last would wait for all.
             Claim::Opening(_) => {
-                let claimed = Err(cursor.clone());
-                let place = Place { key, claimed };
                 return upstream
                     .begin(&cursor)
-                    .open(Kind::Shared, Some(place))
+                    .open(Kind::Shared, Place::Late(key, cursor))
                     .await;
             }
             Claim::Mine(claimed) => {
-                let claimed = Ok(claimed);
-                let place = Place { key, claimed };
                 return upstream
                     .begin(&cursor)
-                    .open(Kind::Shared, Some(place))
+                    .open(Kind::Shared, Place::Claimed(key, claimed))
                     .await;
             }
         }

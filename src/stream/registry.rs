@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::id::Epoch;
 use super::stream::Stream;
 use crate::journal::Name;
+use crate::log::Ring;
 
 /// What a stream is found by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -180,8 +181,16 @@ impl Registry {
         let Ok(_one) = self.evicting.try_lock() else {
             return true;
         };
-        let mut unread: Vec<_> = self
-            .streams()
+        // Their pumps free them, but not at once: what they hold is as good as
+        // free, or all would be evicted where one is enough.
+        let (leaving, others): (Vec<_>, Vec<_>) =
+            self.streams().into_iter().partition(|s| s.is_leaving());
+        let held = |stream: &Arc<Stream>| {
+            let blocks = stream.log().with(Ring::bytes);
+            STREAM_COST + i64::try_from(blocks).unwrap_or(i64::MAX)
+        };
+        let mut left = self.bytes.load(Ordering::Relaxed) - leaving.iter().map(held).sum::<i64>();
+        let mut unread: Vec<_> = others
             .into_iter()
             .filter_map(|stream| stream.unread_since().map(|since| (since, stream)))
             .collect();
@@ -189,12 +198,13 @@ impl Registry {
         // Make room for more than one batch, so that this is done rarely.
         let target = self.cap - self.cap / 16;
         for (_, stream) in unread {
-            if self.bytes.load(Ordering::Relaxed) <= target {
+            if left <= target {
                 break;
             }
+            left -= held(&stream);
             stream.evict();
         }
-        self.bytes.load(Ordering::Relaxed) > self.cap
+        left > self.cap
     }
 
     /// Every stream there is now.

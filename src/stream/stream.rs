@@ -226,10 +226,14 @@ impl Stream {
 
     /// Since when nobody reads it, if nobody does.
     pub(crate) fn unread_since(&self) -> Option<Instant> {
+        self.control().unread_since
+    }
+
+    /// Whether it is about to be forgotten, or would be if nobody came.
+    pub(crate) fn is_leaving(&self) -> bool {
         let control = self.control();
-        control
-            .unread_since
-            .filter(|_| control.phase != Phase::Gone && !control.news.is_some_and(|n| n.evict))
+        control.unread_since.is_some()
+            && (control.phase == Phase::Gone || control.news.is_some_and(|news| news.evict))
     }
 
     /// Forgets it, unless it is read.

@@ -93,6 +93,12 @@ impl Writer {
         // Even if nothing came of the one before: something may have been about to.
         if std::mem::replace(&mut self.connected, true) {
             self.overlap = Some(Overlap::new(self.last_id_seq, asked));
+        } else if self.rules.resume == UpstreamResume::Snapshot {
+            // The first connection begins with one, like any other.
+            self.seams.push(Seam {
+                after: 0,
+                kind: SeamKind::Snapshot,
+            });
         }
     }
 

@@ -4,10 +4,14 @@
 mod support;
 
 mod client_cut;
+mod cursor_table;
 mod head;
 mod heartbeats;
 mod limits;
 mod one_shot;
 mod principals;
+mod shared;
 mod slow_reader;
+mod snapshots;
+mod supervision;
 mod upstream_cut;
