@@ -39,10 +39,14 @@ struct Block {
 }
 
 struct Client {
+    /// How many came before it.
+    number: usize,
     reader: Reader,
     cursor: u64,
     came_at: u64,
     comment: u64,
+    /// Position of the last gap it was told of.
+    gap: Option<u64>,
     order: Option<Next>,
     waits: bool,
     wakes: Arc<Count>,
@@ -61,6 +65,9 @@ struct Model {
     ids: Vec<(String, u64)>,
     seams: Vec<Seam>,
     clients: Vec<Client>,
+    arrived: usize,
+    /// Size of the last batch.
+    fresh: usize,
     comments: u64,
     comment: Option<(u64, u64)>,
     end: Option<Ending>,
@@ -79,6 +86,8 @@ impl Model {
             ids: Vec::new(),
             seams: Vec::new(),
             clients: Vec::new(),
+            arrived: 0,
+            fresh: 0,
             comments: 0,
             comment: None,
             end: None,
@@ -142,6 +151,7 @@ impl Model {
             .collect();
         let batch = batch(self.next, &named, seams.clone());
         assert_eq!(batch.last() + 1, self.next + sizes.len() as u64);
+        self.fresh = batch.bytes.len();
         self.accounted += self.log.publish(&batch, hold, self.now);
 
         self.seams.extend(seams);
@@ -182,7 +192,11 @@ impl Model {
     }
 
     fn give_up(&mut self, all: bool) {
-        let keep = if all { 0 } else { self.bytes() / 2 };
+        let keep = if all {
+            0
+        } else {
+            self.fresh.max(self.bytes() / 2)
+        };
         self.accounted += self.log.give_up(all);
         while self.bytes() > keep {
             self.drop_oldest();
@@ -194,11 +208,11 @@ impl Model {
     /// Trimmed must be what is over the limits or surely too old, but for what
     /// is held; and nothing that is surely young enough.
     fn follow_trim(&mut self, hold: Hold) {
-        let slowest = self.clients.iter().map(|client| client.cursor).min();
-        let floor = match (hold, slowest) {
+        let latest = self.clients.iter().max_by_key(|client| client.number);
+        let floor = match (hold, latest) {
             (Hold::Nothing, _) | (Hold::Unread, None) => u64::MAX,
             (Hold::UntilRead, None) => 0,
-            (_, Some(slowest)) => slowest,
+            (_, Some(latest)) => latest.cursor,
         };
         let slack = self.limits.age / 256;
         let aged = |block: &Block, limit| self.now.duration_since(block.at) > limit;
@@ -279,11 +293,14 @@ impl Model {
             ),
             (after, lost, high - after, gap, at_snapshot),
         );
+        self.arrived += 1;
         self.clients.push(Client {
+            number: self.arrived,
             reader,
             cursor: after,
             came_at: high,
             comment: self.comments,
+            gap: None,
             order: None,
             waits: false,
             wakes: Arc::default(),
@@ -305,6 +322,11 @@ impl Model {
             assert_eq!(next, Poll::Ready(order));
         } else if cursor < low {
             assert_eq!(next, Poll::Ready(Next::Lagged(low - cursor)));
+        } else if let Some(lost) = gap_at(&self.seams, cursor)
+            && client.gap != Some(cursor)
+        {
+            assert_eq!(next, Poll::Ready(Next::Gap(lost)));
+            client.gap = Some(cursor);
         } else if let Some((number, _)) = self
             .comment
             .filter(|(number, after)| *number > client.comment && *after == cursor)
@@ -326,6 +348,8 @@ impl Model {
                 .filter(|block| block.seq > cursor && block.seq <= chunk.last);
             let due: Vec<u8> = due.flat_map(|block| block.bytes.iter().copied()).collect();
             assert!(chunk.last > cursor);
+            let crossed = (cursor + 1..chunk.last).find(|seq| gap_at(&self.seams, *seq).is_some());
+            assert_eq!(crossed, None, "blocks on both sides of a gap");
             assert_eq!(chunk.bytes, due);
             assert!(events == 1 || chunk.bytes.len() <= CHUNK);
             assert_eq!(events, chunk.last - cursor);
@@ -342,7 +366,7 @@ impl Model {
     fn comment(&mut self) {
         self.comments += 1;
         self.comment = Some((self.comments, self.next - 1));
-        self.log.comment(comment_line(self.comments));
+        self.log.comment(self.next - 1, comment_line(self.comments));
         self.expect_wakes();
     }
 
@@ -385,6 +409,16 @@ impl Model {
     fn check_account(&self) {
         assert_eq!(self.accounted, i64::try_from(self.bytes()).unwrap());
     }
+}
+
+/// The last gap reported right after a block.
+fn gap_at(seams: &[Seam], seq: u64) -> Option<Option<u64>> {
+    let here = seams.iter().rev().filter(|seam| seam.after == seq);
+    here.filter_map(|seam| match seam.kind {
+        SeamKind::Gap { lost } => Some(lost),
+        _ => None,
+    })
+    .next()
 }
 
 fn comment_line(number: u64) -> Bytes {
