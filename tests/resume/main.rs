@@ -8,6 +8,7 @@ mod cursor_table;
 mod head;
 mod heartbeats;
 mod limits;
+mod named;
 mod one_shot;
 mod principals;
 mod shared;
