@@ -54,3 +54,8 @@ pub mod stream;
 pub mod wire;
 
 pub use resume::{Engine, SseLayer};
+
+/// The README's example, compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -96,6 +96,26 @@ impl Segment {
         });
     }
 
+    /// Lets go of pieces with nothing from `seq` on, which must be in this
+    /// segment. Without this, a trickle of events would hold a whole segment
+    /// for the few of them that are retained.
+    pub(crate) fn forget_before(&mut self, seq: u64) {
+        let start = self.start_of(self.index(seq));
+        let gone = self
+            .pieces
+            .partition_point(|piece| piece.start as usize + piece.bytes.len() <= start);
+        if gone > 0 {
+            self.pieces.drain(..gone);
+            self.merged = self.merged.saturating_sub(gone);
+        }
+    }
+
+    /// Bytes in memory, those of trimmed blocks included.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes.len()).sum()
+    }
+
     fn start_of(&self, index: usize) -> usize {
         if index == 0 {
             0

@@ -183,11 +183,14 @@ impl Log {
         state.account()
     }
 
-    /// When trimming will next have an effect on account of age.
-    pub fn next_expiry(&self, hold: Hold) -> Option<Instant> {
+    /// When to trim next on account of age.
+    ///
+    /// What is held now may have been read by then; what is held although its
+    /// time is past is not waited for.
+    pub fn next_expiry(&self, hold: Hold, now: Instant) -> Option<Instant> {
         let state = self.state();
         let may_go = state.ring.low() < state.floor(hold);
-        state.ring.next_expiry().filter(|_| may_go)
+        state.ring.next_expiry().filter(|at| may_go || *at > now)
     }
 
     /// Sets the line that readers are given after the block at `after`, which
@@ -233,7 +236,6 @@ impl Log {
         self.wake_readers(state);
     }
 
-    /// Wakes outside the lock: a woken reader asks for it at once.
     fn wake_readers(&self, mut state: MutexGuard<'_, State>) {
         let mut wakers = std::mem::take(&mut state.wakers);
         wakers.extend(state.readers.iter_mut().filter_map(|(_, s)| s.waker.take()));
@@ -278,6 +280,10 @@ impl Log {
             waker: None,
             order: None,
         });
+        // A reader that has read everything makes room just by coming.
+        let room = state.room.take();
+        drop(state);
+        wake(room);
         Attached {
             reader: Reader::new(Arc::clone(self), slot, after, high, comment),
             after,
@@ -290,12 +296,11 @@ impl Log {
 
     pub(super) fn detach(&self, slot: usize) {
         let mut state = self.state();
-        state.readers.try_remove(slot);
+        // Holds a waker, which may own anything: dropped outside the lock.
+        let _slot = state.readers.try_remove(slot);
         let room = state.room.take();
         drop(state);
-        if let Some(waker) = room {
-            waker.wake();
-        }
+        wake(room);
     }
 
     /// Readers attached now.
@@ -316,7 +321,9 @@ impl Log {
             state.room = None;
             return Poll::Ready(());
         }
-        state.room = Some(cx.waker().clone());
+        let stale = state.room.replace(cx.waker().clone());
+        drop(state);
+        drop(stale);
         Poll::Pending
     }
 
@@ -328,8 +335,8 @@ impl Log {
         told: &mut Told,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
-        let mut state = self.state();
-        let state = &mut *state;
+        let mut guard = self.state();
+        let state = &mut *guard;
         let Some(own) = state.readers.get_mut(slot) else {
             return Poll::Ready(Next::Ended(Ending::Aborted("reader detached")));
         };
@@ -359,9 +366,8 @@ impl Log {
         if let Some(chunk) = state.ring.read(cursor, CHUNK) {
             own.cursor = chunk.last;
             let room = state.room.take();
-            if let Some(waker) = room {
-                waker.wake();
-            }
+            drop(guard);
+            wake(room);
             return Poll::Ready(Next::Data {
                 events: chunk.last - cursor,
                 replayed: chunk.last.min(came_at).saturating_sub(cursor),
@@ -371,9 +377,14 @@ impl Log {
         if let Some(ending) = state.end {
             return Poll::Ready(Next::Ended(ending));
         }
-        match &mut own.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+        let known = own
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            let stale = own.waker.replace(cx.waker().clone());
+            drop(guard);
+            drop(stale);
         }
         Poll::Pending
     }
@@ -381,6 +392,13 @@ impl Log {
     /// One chunk after `cursor`, outside any reader.
     pub fn read(&self, cursor: u64) -> Option<Chunk> {
         self.state().ring.read(cursor, CHUNK)
+    }
+}
+
+/// Only to be called outside the lock: a woken task asks for it at once.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 

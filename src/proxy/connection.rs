@@ -5,7 +5,7 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -56,6 +56,12 @@ const TLS_BUFFER: usize = 16 * 1024;
 /// A vanished client is probed after this much silence, this often.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What was sent may stay unacknowledged this long. It is the backstop of the
+/// write deadline, which sees only writes that wait: one small event to a
+/// vanished client fits into the kernel's buffer, and unacknowledged data keep
+/// the probes from being sent.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
 /// How far the server is with its end. Phases only go forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,7 +154,7 @@ impl Protocol {
         };
         let result = match tls {
             None => {
-                let Some(is_h2) = phase.while_serving(self.sniff(&stream)).await else {
+                let Some(is_h2) = phase.while_serving(Box::pin(self.sniff(&stream))).await else {
                     return;
                 };
                 let io = WriteDeadline::new(stream, self.limits.write_timeout);
@@ -156,7 +162,7 @@ impl Protocol {
             }
             Some(acceptor) => {
                 let io = WriteDeadline::new(stream, self.limits.write_timeout);
-                let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(io));
+                let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, acceptor.accept(io)));
                 let mut io = match phase.while_serving(handshake).await {
                     Some(Ok(Ok(io))) => io,
                     Some(Ok(Err(error))) => {
@@ -184,7 +190,7 @@ impl Protocol {
             .with_interval(PROBE_INTERVAL);
         socket.set_tcp_keepalive(&keepalive)?;
         #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(self.limits.write_timeout))?;
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED.max(self.limits.write_timeout)))?;
         Ok(())
     }
 
@@ -209,14 +215,16 @@ impl Protocol {
         matches!(tokio::time::timeout(limit, sniffed).await, Ok(Ok(true)))
     }
 
-    async fn drive<I, S, B>(
+    /// Boxed by protocol, so that a connection is no larger than what it
+    /// speaks, and what preceded it is gone.
+    fn drive<I, S, B>(
         &self,
         io: I,
         is_h2: bool,
         peer: Peer,
         stack: S,
         phase: PhaseWatch,
-    ) -> hyper::Result<()>
+    ) -> Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -236,7 +244,6 @@ impl Protocol {
             request.extensions_mut().insert(peer);
             stack.clone().oneshot(request)
         });
-        // Boxed apart, so that a connection is no larger than its protocol.
         if let Some(asked) = asked {
             let connection = self.http2.serve_connection(io, service);
             let limit = self.limits.header_timeout;
@@ -246,10 +253,9 @@ impl Protocol {
                     () = unasked(limit, &asked) => Ok(()),
                 }
             })
-            .await
         } else {
             let connection = self.http1.serve_connection(io, service);
-            Box::pin(until_done(connection, phase)).await
+            Box::pin(until_done(connection, phase))
         }
     }
 }

@@ -95,6 +95,23 @@ impl<S, B> Upstream<S, B> {
         }
     }
 
+    /// What an application calls a one-shot, if its route lists headers for
+    /// that and the request has one: who asks again under the same name is
+    /// given the same answer, from its beginning.
+    pub(super) fn app_key(&self) -> Option<Key> {
+        let settings = &self.route.settings.key;
+        let headers = &self.parts.headers;
+        let named = settings
+            .headers
+            .iter()
+            .any(|name| headers.contains_key(name));
+        named.then(|| {
+            let mut key = key::shared(self.route.number, settings, &self.parts).into_vec();
+            key.extend_from_slice(&self.principal.unwrap_or_default());
+            Key::Request(key.into())
+        })
+    }
+
     /// The stream an id of ours names, if this client may have it. Somebody
     /// else's is as good as none.
     pub(super) fn find(&self, id: &EventId) -> Option<Arc<Stream>> {
@@ -314,9 +331,8 @@ impl Opening {
         source: Option<Arc<dyn Source>>,
     ) -> Response<SseBody<R>> {
         let resumed = self.resumed();
-        let observer = Arc::clone(&self.route.observer);
         if let Some(reason) = self.gap {
-            observer.observe(Signal::Gap(reason));
+            self.route.observer.observe(Signal::Gap(reason));
         }
         let (key, claimed) = match self.place {
             Place::Claimed(key, claimed) => (Some(key), Some(claimed)),
@@ -336,21 +352,23 @@ impl Opening {
         let Ok((stream, pump)) = new.build(&registry) else {
             return attach::unavailable();
         };
-        let client = Client {
-            route: &self.route,
-            get: self.get,
-        };
         // Attached before it can be found or move: nobody is first but us.
         let Some((subscription, attached)) = stream.attach(Position::Oldest) else {
             return attach::unavailable();
         };
-        match claimed {
-            Some(claimed) => claimed.fill(&stream),
-            None => registry.insert(stream.key.clone(), &stream),
+        for key in stream.keys() {
+            registry.insert(key.clone(), &stream);
+        }
+        if let Some(claimed) = claimed {
+            claimed.done();
         }
         tokio::spawn(pump.run());
         dress(&mut head.headers, Some(resumed));
         let gap = self.gap.map(|reason| (reason, None));
+        let client = Client {
+            route: &self.route,
+            get: self.get,
+        };
         let body = client.body(subscription, attached, gap);
         Response::from_parts(head, body)
     }

@@ -136,6 +136,12 @@ where
     R::Error: Into<BoxError>,
 {
     let get = upstream.is_get();
+    if kind == Kind::OneShot
+        && cursor == Cursor::None
+        && let Some(key) = upstream.app_key()
+    {
+        return named(upstream, key).await;
+    }
     match cursor {
         Cursor::None => {}
         Cursor::Malformed => upstream.gap = Some(GapReason::MalformedId),
@@ -157,6 +163,36 @@ where
         },
     }
     upstream.open(kind, Place::Epoch).await
+}
+
+/// A one-shot that its application names.
+async fn named<S, B, R>(
+    upstream: Upstream<S, B>,
+    key: Key,
+) -> Result<Response<SseBody<R>>, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    loop {
+        match upstream.registry().claim(&key) {
+            Claim::Open(stream) => match attach::resume(upstream.client(), &stream, 0) {
+                attach::Outcome::Answer(response) => return Ok(response),
+                attach::Outcome::Afresh => upstream.registry().remove(&key, &stream),
+            },
+            // Nobody else may send it meanwhile: that is what the name is for.
+            Claim::Opening(opening) => opening.done().await,
+            Claim::Mine(claimed) => {
+                return upstream
+                    .open(Kind::OneShot, Place::Claimed(key, claimed))
+                    .await;
+            }
+        }
+    }
 }
 
 /// A request for a stream that others may read, too.

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::policy::Reconnect;
 
+/// The least first bound. Zero would double to zero for ever, and an upstream
+/// that says `retry: 0` and goes away would be asked without a pause.
+const LEAST: Duration = Duration::from_millis(1);
+
 /// Exponential backoff with full jitter: a delay is drawn evenly from zero to a
 /// bound that doubles with each attempt.
 ///
@@ -40,13 +44,14 @@ impl Backoff {
     /// The next delay. `jitter` is drawn evenly from `0.0..1.0`; `floor` is the
     /// least to wait, as told by `Retry-After`.
     pub fn next(&mut self, jitter: f64, floor: Option<Duration>) -> Duration {
-        let first = self.asked.unwrap_or(self.policy.initial);
+        let first = self.asked.unwrap_or(self.policy.initial).max(LEAST);
         let bound = first
             .saturating_mul(1 << self.attempts.min(20))
             .min(self.policy.max);
         self.attempts = self.attempts.saturating_add(1);
-        bound
-            .mul_f64(jitter.clamp(0.0, 1.0))
+        // Rounded up, the longest of all times is not a time any more.
+        Duration::try_from_secs_f64(bound.as_secs_f64() * jitter.clamp(0.0, 1.0))
+            .unwrap_or(bound)
             .max(floor.unwrap_or_default())
     }
 }

@@ -88,7 +88,8 @@ pub enum Beginning {
 
 /// Everything a new stream is made of.
 pub struct NewStream {
-    /// What it is found by; its epoch, if `None`.
+    /// What it is found by; its epoch, if `None`. A one-shot is found by both:
+    /// clients come back to it with its ids.
     pub key: Option<Key>,
     /// What is decided about it.
     pub policy: Policy,
@@ -110,13 +111,15 @@ impl NewStream {
     /// Makes the stream and its pump. The caller puts the one in the registry
     /// and spawns the other.
     pub fn build(self, registry: &Arc<Registry>) -> Result<(Arc<Stream>, Pump), getrandom::Error> {
-        let epoch = match self.key {
-            Some(_) => Epoch::shared()?,
-            None => Epoch::private()?,
+        let (epoch, keys) = match self.key {
+            Some(key) if self.policy.kind == Kind::Shared => (Epoch::shared()?, (key, None)),
+            alias => {
+                let epoch = Epoch::private()?;
+                (epoch, (Key::Epoch(epoch), alias))
+            }
         };
-        let key = self.key.unwrap_or(Key::Epoch(epoch));
         let stream = Arc::new(Stream::new(
-            key,
+            keys,
             epoch,
             self.policy,
             self.head,
@@ -213,7 +216,7 @@ impl Pump {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let expiry = self.stream.log.next_expiry(self.hold());
+        let expiry = self.stream.log.next_expiry(self.hold(), Instant::now());
         let deadlines = [self.session.deadline(), self.flush_at, expiry];
         let Some(at) = deadlines.into_iter().flatten().min() else {
             self.timer = None;
@@ -291,7 +294,7 @@ impl Pump {
 
     /// Decodes and publishes while there is room.
     async fn work(&mut self) {
-        self.blocked = false;
+        self.unblock();
         loop {
             match self.decoder.next_frame() {
                 Ok(Some(Frame::Block(block))) => self.accept(&block),
@@ -320,9 +323,14 @@ impl Pump {
         }
     }
 
+    fn unblock(&mut self) {
+        self.blocked = false;
+        self.session.blocked(false, Instant::now());
+    }
+
     fn block(&mut self) {
         self.blocked = true;
-        self.session.stalled();
+        self.session.blocked(true, Instant::now());
     }
 
     fn accept(&mut self, block: &crate::wire::Block) {
@@ -468,7 +476,7 @@ impl Pump {
     /// connection that owed its end.
     async fn disconnect(&mut self) {
         self.upstream = Upstream::None;
-        self.blocked = false;
+        self.unblock();
         self.publish().await;
     }
 
@@ -479,7 +487,9 @@ impl Pump {
         }
         let freed = self.stream.log.give_up(true);
         if let Some(registry) = self.registry.upgrade() {
-            registry.remove(&self.stream.key, &self.stream);
+            for key in self.stream.keys() {
+                registry.remove(key, &self.stream);
+            }
             registry.charge(freed - STREAM_COST);
         }
         self.observe(Signal::Buffered(freed));

@@ -89,10 +89,9 @@ pub struct Claimed {
 }
 
 impl Claimed {
-    /// Puts the stream in its place.
-    pub fn fill(mut self, stream: &Arc<Stream>) {
+    /// The stream is in its place.
+    pub fn done(mut self) {
         self.open = true;
-        self.registry.insert(self.key.clone(), stream);
     }
 }
 

@@ -89,8 +89,8 @@ pub struct Session {
     heard: Instant,
     /// When the state last became one that is retained.
     rest_since: Instant,
-    /// A full buffer keeps an unread one-shot from going on.
-    stalled: bool,
+    /// Since when a full buffer keeps the upstream from being read.
+    blocked_since: Option<Instant>,
     /// Nothing is left to wait for.
     over: bool,
 }
@@ -121,7 +121,7 @@ impl Session {
             was_live: false,
             heard: now,
             rest_since: now,
-            stalled: false,
+            blocked_since: None,
             over: false,
         }
     }
@@ -156,12 +156,16 @@ impl Session {
             self.state = State::Live;
             self.was_live = true;
             self.down_since = None;
+            self.blocked_since = None;
             self.heard = now;
         }
     }
 
     /// The upstream answered with something else.
     pub fn refused(&mut self, refusal: Refusal, now: Instant, jitter: f64) {
+        if self.state != State::Connecting {
+            return;
+        }
         match refusal.status {
             204 => self.rest(State::Ended(End::Upstream(Ending::Complete)), now),
             status @ (401 | 403 | 404 | 410) => self.rest(State::Ended(End::Status(status)), now),
@@ -171,7 +175,9 @@ impl Session {
 
     /// The upstream could not be asked.
     pub fn unreachable(&mut self, now: Instant, jitter: f64) {
-        self.back_off(now, jitter, None);
+        if self.state == State::Connecting {
+            self.back_off(now, jitter, None);
+        }
     }
 
     /// An event came.
@@ -199,6 +205,9 @@ impl Session {
 
     /// The upstream broke a rule that asking again would not mend.
     pub fn broken(&mut self, reason: &'static str, now: Instant) {
+        if self.state != State::Live {
+            return;
+        }
         if self.terms.finite {
             self.truncate(reason, now);
         } else {
@@ -214,7 +223,6 @@ impl Session {
             return;
         }
         self.alone_since = None;
-        self.stalled = false;
         self.over = false;
         // ## Dormant, Failed => Connecting: somebody wants it again.
         if matches!(self.state, State::Dormant | State::Failed) {
@@ -224,15 +232,21 @@ impl Session {
         }
     }
 
-    /// The buffer is full and nobody reads it: without this, a one-shot that
-    /// is to run to its end would wait for ever.
-    pub fn stalled(&mut self) {
-        self.stalled = self.readers == 0;
+    /// The buffer is full and the upstream not read, or read again.
+    ///
+    /// An upstream that is not read cannot be heard, and a one-shot that is to
+    /// run to its end cannot get there while nobody reads it.
+    pub fn blocked(&mut self, blocked: bool, now: Instant) {
+        if blocked {
+            self.blocked_since.get_or_insert(now);
+        } else if self.blocked_since.take().is_some() {
+            self.heard = now;
+        }
     }
 
     /// A fresh upstream connection is asked for.
     pub fn reset(&mut self, now: Instant) {
-        if self.state == State::Live {
+        if self.state == State::Live && !self.terms.finite {
             self.state = State::Connecting;
             self.down_since = Some(now);
         }
@@ -289,14 +303,16 @@ impl Session {
     // === Deadlines. A time that cannot be represented never comes. ===
 
     fn linger_end(&self) -> Option<Instant> {
-        let time = match self.terms.linger {
-            Linger::For(time) => time,
-            Linger::Complete if !self.terms.finite => DEFAULT_LINGER,
-            Linger::Complete if self.stalled => self.terms.retain,
-            Linger::Complete => return None,
-        };
-        let since = self.alone_since.filter(|_| self.is_active())?;
-        since.checked_add(time)
+        let alone = self.alone_since.filter(|_| self.is_active())?;
+        match self.terms.linger {
+            Linger::For(time) => alone.checked_add(time),
+            Linger::Complete if !self.terms.finite => alone.checked_add(DEFAULT_LINGER),
+            // It goes on unless it cannot; then a client has the usual time to
+            // come back and make room.
+            Linger::Complete => alone
+                .max(self.blocked_since?)
+                .checked_add(self.terms.retain),
+        }
     }
 
     fn give_up_at(&self) -> Option<Instant> {
@@ -311,12 +327,14 @@ impl Session {
 
     fn idle_at(&self) -> Option<Instant> {
         let time = self.terms.upstream_idle?;
-        (self.state == State::Live).then(|| self.heard.checked_add(time))?
+        let listening = self.state == State::Live && self.blocked_since.is_none();
+        listening.then(|| self.heard.checked_add(time))?
     }
 
     fn forget_at(&self) -> Option<Instant> {
         let resting = matches!(self.state, State::Dormant | State::Failed | State::Ended(_));
-        (resting && self.readers == 0).then(|| self.rest_since.checked_add(self.terms.retain))?
+        let alone = self.alone_since.filter(|_| resting)?;
+        alone.max(self.rest_since).checked_add(self.terms.retain)
     }
 
     // === Transitions ===

@@ -69,6 +69,8 @@ pub type Head = Box<[(HeaderName, HeaderValue)]>;
 /// One resumable sequence of events.
 pub struct Stream {
     pub(crate) key: Key,
+    /// Another key it is found by.
+    pub(crate) alias: Option<Key>,
     pub(crate) name: Name,
     pub(crate) epoch: Epoch,
     pub(crate) policy: Policy,
@@ -124,7 +126,7 @@ pub(crate) struct Orders {
 
 impl Stream {
     pub(crate) fn new(
-        key: Key,
+        (key, alias): (Key, Option<Key>),
         epoch: Epoch,
         policy: Policy,
         head: Head,
@@ -140,6 +142,7 @@ impl Stream {
         Self {
             name: key.name(),
             key,
+            alias,
             epoch,
             policy,
             head,
@@ -160,6 +163,11 @@ impl Stream {
     // Only assignments happen under this lock; see `Log` on poisoning.
     fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it is found by.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.key).chain(&self.alias)
     }
 
     /// Its blocks.

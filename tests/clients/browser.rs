@@ -24,6 +24,7 @@ async fn the_page_outlives_its_backend() {
     for message in page.reports("message") {
         assert_eq!(message["readyState"], 1, "{message}");
     }
+    page.close().await;
 }
 
 /// The same without the proxy, to show that the page would notice.
@@ -38,6 +39,7 @@ async fn without_the_proxy_the_page_sees_an_error() {
 
     let error = page.report("error").await;
     assert_ne!(error["readyState"], 1, "{error}");
+    page.close().await;
 }
 
 /// The Express backend, listening.

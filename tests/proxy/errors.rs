@@ -76,13 +76,19 @@ async fn a_connection_that_breaks_before_the_head_is_502() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_http_is_502() {
-    let upstream = Upstream::answering("220 mail.example ESMTP\r\n\r\n").await;
-    let proxy = Proxy::to(&[upstream.url()]).await;
-    assert_failed(
-        &proxy.get("/").await,
-        502,
-        "the upstream sent an invalid response\n",
-    );
+    for response in [
+        "220 mail.example ESMTP\r\n\r\n",
+        "HTTP/1.1 101 Why Not\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    ] {
+        let upstream = Upstream::answering(response).await;
+        let proxy = Proxy::to(&[upstream.url()]).await;
+        assert_failed(
+            &proxy.get("/").await,
+            502,
+            "the upstream sent an invalid response\n",
+        );
+    }
 }
 
 #[tokio::test]

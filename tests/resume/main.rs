@@ -9,6 +9,7 @@ mod drain;
 mod head;
 mod heartbeats;
 mod limits;
+mod named;
 mod one_shot;
 mod passthrough;
 mod principals;

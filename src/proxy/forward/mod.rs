@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::{Parts as UriParts, PathAndQuery};
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -170,6 +170,10 @@ where
             None => response.await,
         };
         let (mut parts, incoming) = response.map_err(|error| self.cause(error))?.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            let text = "it switched protocols, which nobody had asked it to";
+            return Err(Cause::Malformed(text.into()));
+        }
         headers::strip_hop_by_hop(&mut parts.headers);
         let mut response = Response::new(ForwardBody::new(incoming, &self.name, lease));
         // The extensions stay behind: a stream may last for days, and nobody

@@ -33,7 +33,7 @@ impl Process {
                 .env_remove(variable.to_uppercase());
         }
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -100,6 +100,12 @@ impl Process {
     pub(crate) async fn ended(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.receive(deadline, "its end").await {}
+    }
+
+    /// Ends its input, upon which it is to tidy up and end.
+    pub(crate) async fn close(mut self) {
+        drop(self.child.stdin.take());
+        self.ended().await;
     }
 
     /// SIGKILL, and waits until it is gone, its sockets with it.

@@ -34,7 +34,7 @@ pub(crate) fn curl(arguments: &[&str]) -> Process {
     Process::spawn("curl", command)
 }
 
-/// Chromium on a page, with a profile of its own that goes with it.
+/// Chromium on a page, and its profile, to be kept until the browser is closed.
 pub(crate) fn browser(url: &str) -> (Process, Scratch) {
     let profile = Scratch::new();
     let mut command = node_command("browser.mjs", &[url]);

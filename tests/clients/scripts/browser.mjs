@@ -1,4 +1,5 @@
-// Opens a URL in Chromium and passes on what the page reports.
+// Opens a URL in Chromium and passes on what the page reports, until its input
+// ends.
 import { chromium } from 'playwright-core';
 
 import { report } from './report.mjs';
@@ -21,3 +22,6 @@ const page = await browser.newPage();
 page.on('pageerror', (error) => report('page-error', { message: String(error) }));
 await page.exposeFunction('report', report);
 await page.goto(process.argv[2]);
+
+for await (const _ of process.stdin);
+await browser.close();
