@@ -137,7 +137,8 @@ where
 {
     let get = upstream.is_get();
     if kind == Kind::OneShot
-        && cursor == Cursor::None
+        // An id that cannot be read is as none, here as elsewhere.
+        && matches!(cursor, Cursor::None | Cursor::Malformed)
         && let Some(key) = upstream.app_key()
     {
         return named(upstream, key).await;

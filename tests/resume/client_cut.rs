@@ -3,27 +3,30 @@
 use tower_sse::SseLayer;
 use tower_sse::stream::policy::{Ids, Join};
 
-use crate::support::{App, Browser, Client, End, Script, Upstream, event, numbers, sse};
+use crate::support::{
+    App, Browser, Client, End, Script, Upstream, event, event_with_id, numbers, sse,
+};
 
 const EVENTS: usize = 60;
 
 /// Blocks of several shapes, so that a cut meets every kind of line.
 fn blocks(ids: bool) -> String {
-    let mut text = String::from("\u{feff}: hello\n");
-    for n in 1..=EVENTS {
-        let id = if ids {
-            format!("id: u{n}\n")
-        } else {
-            String::new()
-        };
-        text.push_str(&match n % 4 {
-            0 => format!("{id}data: {n}\n\n"),
-            1 => format!("event: tick\r\n{id}data: {n}\r\n\r\n"),
-            2 => format!("data\n{id}data:{n}\n: within\nunknown: x\n\n"),
-            _ => format!("data: {n}\n{id}\n: between\n"),
-        });
+    let blocks: Vec<_> = (1..=EVENTS).map(|n| block(n, ids)).collect();
+    "\u{feff}: hello\n".to_owned() + &blocks.concat()
+}
+
+fn block(n: usize, ids: bool) -> String {
+    let id = if ids {
+        format!("id: u{n}\n")
+    } else {
+        String::new()
+    };
+    match n % 4 {
+        0 => format!("{id}data: {n}\n\n"),
+        1 => format!("event: tick\r\n{id}data: {n}\r\n\r\n"),
+        2 => format!("data\n{id}data:{n}\n: within\nunknown: x\n\n"),
+        _ => format!("data: {n}\n{id}\n: between\n"),
     }
-    text
 }
 
 /// The numbers that a page dispatched.
@@ -144,11 +147,12 @@ async fn one_shot(ids: bool, count: usize) {
     let mut had = seen(&mut page);
 
     let mut second = app.post("/e", &page.last_id).await;
-    let (_, end) = {
-        while second.chunk().await.is_ok() {}
-        had.extend(seen(&mut second.page));
-        second.rest().await
+    let end = loop {
+        if let Err(end) = second.chunk().await {
+            break end;
+        }
     };
+    had.extend(seen(&mut second.page));
     assert_eq!(had, numbers(1..=EVENTS), "cut after {count} bytes");
     assert_eq!(end, End::Clean);
     let executions = if page.last_id.is_empty() { 2 } else { 1 };
@@ -196,6 +200,6 @@ async fn private_with_ids_left_to_the_upstream() {
 
 fn blocks_after(after: usize) -> String {
     (after + 1..=EVENTS)
-        .map(|n| format!("id: u{n}\ndata: {n}\n\n"))
+        .map(|n| event_with_id(format_args!("u{n}"), n))
         .collect()
 }

@@ -1,5 +1,11 @@
 //! The middleware from outside: what clients get of a scripted upstream.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -47,3 +47,14 @@ async fn another_name_another_principal_and_no_name_are_other_requests() {
     let _again = ask("a", "alice").await;
     assert_eq!(upstream.count(), 5);
 }
+
+/// An id that cannot be read does not make it another request.
+#[tokio::test(start_paused = true)]
+async fn a_malformed_id_does_not_execute_it_again() {
+    let upstream = Upstream::piped();
+    let app = App::new(&layer(), &upstream);
+    let _first = app.send(post("/chat").header("idempotency-key", "a")).await;
+    let again = post("/chat").header("idempotency-key", "a");
+    let _again = app.send(again.header("last-event-id", "s1.nonsense")).await;
+    assert_eq!(upstream.count(), 1);
+}

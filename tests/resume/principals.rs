@@ -145,8 +145,8 @@ async fn another_path_or_host_or_route() {
 #[tokio::test(start_paused = true)]
 async fn other_cookies_make_no_difference() {
     let upstream = Upstream::piped();
-    let layer = SseLayer::new().principal([Credential::Cookie("session".into())]);
-    let app = App::new(&layer, &upstream);
+    let by_session = SseLayer::new().principal([Credential::Cookie("session".into())]);
+    let app = App::new(&by_session, &upstream);
     let a = get("/e").header("cookie", "session=a; visits=1");
     let id = stream_of_a(&app, &upstream, a, "u1").await;
     let later = with_id(get("/e"), &id).header("cookie", "visits=2; session=a");

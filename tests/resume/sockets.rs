@@ -93,7 +93,11 @@ async fn a_truncated_one_shot_is_seen_to_be_cut() {
         client.data(1).await;
         assert_eq!(client.chunk().await, expected);
         // Whoever comes back gets the rest before it is cut again.
-        let last = client.page.last_id.strip_suffix('1').expect("the first event");
+        let last = client
+            .page
+            .last_id
+            .strip_suffix('1')
+            .expect("the first event");
         let start = format!("{last}0");
         let mut again = Raw::ask(address, "POST", &start).await;
         assert_eq!(again.data(1).await, ["1"]);

@@ -30,7 +30,7 @@ fn cut(text: String, count: usize, next: impl Fn(usize) -> String + Send + 'stat
             return sse(Script::held_after(next(last)));
         }
         let begun = text.as_bytes()[..count].to_vec();
-        sse(if count % 2 == 0 {
+        sse(if count.is_multiple_of(2) {
             Script::of(begun)
         } else {
             Script::cut_after(begun)

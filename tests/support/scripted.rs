@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::{Body, Frame};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Collected};
 use tokio::sync::{mpsc, oneshot};
 use tower::Service;
 use tower_sse::stream::source::BoxError;
@@ -278,7 +278,7 @@ where
         let upstream = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let body = body.collect().await.map(|all| all.to_bytes());
+            let body = body.collect().await.map(Collected::to_bytes);
             let mut reply = upstream.reply(Call {
                 number: 0,
                 method: parts.method,
