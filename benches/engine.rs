@@ -75,7 +75,10 @@ fn read(reader: &mut Reader) -> Poll<Next> {
 
 fn drain(reader: &mut Reader) -> u64 {
     let mut events = 0;
-    while let Poll::Ready(Next::Data { chunk, events: n, .. }) = read(reader) {
+    while let Poll::Ready(Next::Data {
+        chunk, events: n, ..
+    }) = read(reader)
+    {
         black_box(chunk.bytes);
         events += n;
     }
@@ -87,7 +90,9 @@ fn append(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
 
     let mut alone = Appender::new(Limits::default());
-    group.bench_function("no_reader", |bencher| bencher.iter(|| alone.append(Hold::Unread)));
+    group.bench_function("no_reader", |bencher| {
+        bencher.iter(|| alone.append(Hold::Unread))
+    });
 
     let mut read_by_one = Appender::new(Limits::default());
     let mut reader = read_by_one.log.attach(Position::Live).reader;

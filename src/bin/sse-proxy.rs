@@ -1,2 +1,78 @@
-//! The `sse-proxy` binary.
-fn main() {}
+//! The `sse-proxy` binary: does what it is asked, and says how that ended.
+
+use std::fmt::Display;
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tower_sse::proxy::Config;
+use tower_sse::proxy::arguments::{Arguments, Command};
+use tower_sse::proxy::demo::Demo;
+use tower_sse::proxy::logging;
+use tower_sse::proxy::process::{self, Failure};
+
+/// An exit code and what to say, where it is not success.
+type Outcome = Result<(), (u8, String)>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            eprintln!("sse-proxy: error: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Outcome {
+    if let Some(Command::Check) = arguments.command {
+        return check(&arguments.source.read().map_err(refused)?);
+    }
+    logging::init(arguments.log_format, arguments.log_level.as_deref())
+        .map_err(|why| refused(format!("not a log level or filter: {why}")))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(failed)?;
+    runtime.block_on(async {
+        if let Some(Command::Demo { listen }) = arguments.command {
+            let demo = Demo::start(listen).await.map_err(failed)?;
+            return run(demo.config(), invite).await;
+        }
+        let config = arguments.source.read().map_err(refused)?;
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        run(config, |_| {}).await
+    })
+}
+
+async fn run(config: Config, announced: impl FnOnce(SocketAddr)) -> Outcome {
+    let ended = process::run(config, announced).await;
+    ended.map_err(|why| match why {
+        Failure::Bind(_) => refused(why),
+        Failure::System(_) | Failure::Cut => failed(why),
+    })
+}
+
+fn invite(proxy: SocketAddr) {
+    let _ = write!(stdout(), "{}", Demo::invitation(proxy));
+}
+
+/// Warnings go to standard error, so that the rest can be stored as a file.
+fn check(config: &Config) -> Outcome {
+    for warning in config.warnings() {
+        eprintln!("sse-proxy: warning: {warning}");
+    }
+    let printed = stdout().write_all(config.to_yaml().as_bytes());
+    printed.map_err(failed)
+}
+
+/// The operator's to change.
+fn refused(why: impl Display) -> (u8, String) {
+    (2, why.to_string())
+}
+
+/// Went wrong in spite of good arguments.
+fn failed(why: impl Display) -> (u8, String) {
+    (1, why.to_string())
+}

@@ -14,8 +14,16 @@ pub struct Reader {
     cursor: u64,
     /// The head when this reader came: what lies before is replay.
     came_at: u64,
-    /// Number of the last upstream comment seen.
-    comment: u64,
+    told: Told,
+}
+
+/// What a reader was told beside the blocks.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Number of the last upstream comment.
+    pub(super) comment: u64,
+    /// Position of the last gap.
+    pub(super) gap: Option<u64>,
 }
 
 /// What a reader gets next.
@@ -30,6 +38,9 @@ pub enum Next {
         /// How many of them are replay.
         replayed: u64,
     },
+    /// Between the last block and the next one, the upstream lost events: so
+    /// many, if that is known. Said once.
+    Gap(Option<u64>),
     /// A comment line of the upstream, complete with its line end.
     Comment(Bytes),
     /// So many blocks were trimmed before this reader took them. It cannot go
@@ -42,19 +53,13 @@ pub enum Next {
 }
 
 impl Reader {
-    pub(super) fn new(
-        log: Arc<Log>,
-        slot: usize,
-        cursor: u64,
-        came_at: u64,
-        comment: u64,
-    ) -> Self {
+    pub(super) fn new(log: Arc<Log>, slot: usize, cursor: u64, came_at: u64, comment: u64) -> Self {
         Self {
             log,
             slot,
             cursor,
             came_at,
-            comment,
+            told: Told { comment, gap: None },
         }
     }
 
@@ -65,13 +70,9 @@ impl Reader {
 
     /// The next thing to write, or a wake-up when there is one.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let next = self.log.poll_next(
-            self.slot,
-            self.cursor,
-            self.came_at,
-            &mut self.comment,
-            cx,
-        );
+        let next = self
+            .log
+            .poll_next(self.slot, self.cursor, self.came_at, &mut self.told, cx);
         if let Poll::Ready(Next::Data { chunk, .. }) = &next {
             self.cursor = chunk.last;
         }

@@ -202,14 +202,18 @@ impl Ring {
     }
 
     /// What follows the cursor `after`: contiguous blocks of about `max` bytes,
-    /// at least one. `None` if nothing follows, or if what did is trimmed.
+    /// at least one, and none beyond the next gap. `None` if nothing follows, or
+    /// if what did is trimmed.
     pub fn read(&self, after: u64, max: usize) -> Option<Chunk> {
         let seq = after.checked_add(1)?;
         if seq < self.oldest || seq >= self.next {
             return None;
         }
         let at = self.segments.partition_point(|s| s.first() <= seq);
-        let (bytes, last) = self.segments.get(at.checked_sub(1)?)?.read(seq, max);
+        let (bytes, last) =
+            self.segments
+                .get(at.checked_sub(1)?)?
+                .read(seq, max, self.next_gap(seq));
         Some(Chunk { bytes, last })
     }
 
@@ -221,6 +225,28 @@ impl Ring {
     /// The position of the block to which the upstream gave this id.
     pub fn find(&self, id: &[u8]) -> Option<u64> {
         self.ids.find(id)
+    }
+
+    /// The last block before the next gap, of those from `seq` on.
+    fn next_gap(&self, seq: u64) -> u64 {
+        let from = self.seams.partition_point(|seam| seam.after < seq);
+        let gap = |seam: &&Seam| matches!(seam.kind, SeamKind::Gap { .. });
+        self.seams
+            .range(from..)
+            .find(gap)
+            .map_or(u64::MAX, |seam| seam.after)
+    }
+
+    /// The gap right after the block at `seq`, if there is one: how many blocks
+    /// are lost, where that is known.
+    pub fn gap_at(&self, seq: u64) -> Option<Option<u64>> {
+        let from = self.seams.partition_point(|seam| seam.after < seq);
+        let here = self.seams.range(from..).take_while(|s| s.after == seq);
+        here.filter_map(|seam| match seam.kind {
+            SeamKind::Gap { lost } => Some(lost),
+            _ => None,
+        })
+        .last()
     }
 
     /// Whether a reader that goes on from `after` crosses a gap.

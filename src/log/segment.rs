@@ -139,8 +139,9 @@ impl Segment {
     }
 
     /// Whole blocks from `seq` on that lie contiguous, up to about `max` bytes
-    /// but one at least, and the position of the last of them.
-    pub(crate) fn read(&self, seq: u64, max: usize) -> (Bytes, u64) {
+    /// but one at least and none after `until`, and the position of the last of
+    /// them.
+    pub(crate) fn read(&self, seq: u64, max: usize, until: u64) -> (Bytes, u64) {
         let index = self.index(seq);
         let start = self.start_of(index);
         let piece = self
@@ -153,7 +154,8 @@ impl Segment {
 
         let limit = piece_end.min(start.saturating_add(max));
         let fitting = self.ends[index..].partition_point(|end| *end as usize <= limit);
-        let last = index + fitting.max(1) - 1;
+        let wanted = usize::try_from(until.saturating_sub(seq)).unwrap_or(usize::MAX);
+        let last = index + (fitting.max(1) - 1).min(wanted);
         let end = self.ends[last] as usize;
         (
             piece.bytes.slice(start - piece_start..end - piece_start),

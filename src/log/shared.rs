@@ -6,7 +6,7 @@ use bytes::Bytes;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::reader::{Next, Reader};
+use super::reader::{Next, Reader, Told};
 use super::{Batch, Chunk, Limits, Ring};
 
 /// A [`Ring`] with readers.
@@ -19,6 +19,8 @@ pub struct Log {
 struct State {
     ring: Ring,
     readers: Slab<Slot>,
+    /// Readers that ever came.
+    arrived: u64,
     end: Option<Ending>,
     /// The upstream's last comment: a courtesy to readers that are at the head
     /// when it comes. It is not retained.
@@ -26,6 +28,8 @@ struct State {
     comments: u64,
     /// The appending side, while it waits for readers to move.
     room: Option<Waker>,
+    /// Size of the last batch.
+    fresh: usize,
     /// The retained bytes last told to whoever keeps accounts.
     accounted: usize,
     /// Kept between publications for its capacity.
@@ -40,6 +44,8 @@ struct Comment {
 
 /// What the log knows of a reader.
 struct Slot {
+    /// How many readers came before it.
+    number: u64,
     cursor: u64,
     waker: Option<Waker>,
     order: Option<Order>,
@@ -98,7 +104,7 @@ pub struct Attached {
 pub enum Hold {
     /// Nothing: a reader that is too slow is left behind.
     Nothing,
-    /// What an attached reader has not read.
+    /// What the reader that came last has not read.
     Unread,
     /// The same, and everything while there is no reader.
     UntilRead,
@@ -114,10 +120,12 @@ impl Log {
             state: Mutex::new(State {
                 ring: Ring::new(limits),
                 readers: Slab::new(),
+                arrived: 0,
                 end: None,
                 comment: None,
                 comments: 0,
                 room: None,
+                fresh: 0,
                 accounted: 0,
                 wakers: Vec::new(),
             }),
@@ -145,6 +153,7 @@ impl Log {
     pub fn publish(&self, batch: &Batch, hold: Hold, now: Instant) -> i64 {
         let mut state = self.state();
         state.ring.append(batch, now);
+        state.fresh = batch.bytes.len();
         let floor = state.floor(hold);
         state.ring.trim(now, floor);
         let change = state.account();
@@ -160,11 +169,16 @@ impl Log {
         state.account()
     }
 
-    /// Gives up the older half of what is retained, or all of it, read or not.
-    /// Returns by how much the retained bytes changed.
+    /// Gives up the older half of what is retained, but for the last batch, which
+    /// nobody had the time to read; or all of it. Returns by how much the
+    /// retained bytes changed.
     pub fn give_up(&self, all: bool) -> i64 {
         let mut state = self.state();
-        let keep = if all { 0 } else { state.ring.bytes() / 2 };
+        let keep = if all {
+            0
+        } else {
+            state.fresh.max(state.ring.bytes() / 2)
+        };
         state.ring.trim_to_bytes(keep);
         state.account()
     }
@@ -179,13 +193,14 @@ impl Log {
         state.ring.next_expiry().filter(|at| may_go || *at > now)
     }
 
-    /// Sets the line that readers at the head are given next.
-    pub fn comment(&self, line: Bytes) {
+    /// Sets the line that readers are given after the block at `after`, which
+    /// may be one that is about to be published.
+    pub fn comment(&self, after: u64, line: Bytes) {
         let mut state = self.state();
         state.comments += 1;
         state.comment = Some(Comment {
             number: state.comments,
-            after: state.ring.high(),
+            after,
             line,
         });
         self.wake_readers(state);
@@ -263,7 +278,10 @@ impl Log {
         };
         let gap = ring.gap_after(after);
         let comment = state.comments;
+        let number = state.arrived;
+        state.arrived += 1;
         let slot = state.readers.insert(Slot {
+            number,
             cursor: after,
             waker: None,
             order: None,
@@ -320,7 +338,7 @@ impl Log {
         slot: usize,
         cursor: u64,
         came_at: u64,
-        comment: &mut u64,
+        told: &mut Told,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
         let mut guard = self.state();
@@ -338,11 +356,17 @@ impl Log {
         if cursor < state.ring.low() {
             return Poll::Ready(Next::Lagged(state.ring.low() - cursor));
         }
+        if let Some(lost) = state.ring.gap_at(cursor)
+            && told.gap != Some(cursor)
+        {
+            told.gap = Some(cursor);
+            return Poll::Ready(Next::Gap(lost));
+        }
         if let Some(note) = &state.comment
-            && note.number > *comment
+            && note.number > told.comment
             && note.after == cursor
         {
-            *comment = note.number;
+            told.comment = note.number;
             return Poll::Ready(Next::Comment(note.line.clone()));
         }
         if let Some(chunk) = state.ring.read(cursor, CHUNK) {
@@ -359,7 +383,10 @@ impl Log {
         if let Some(ending) = state.end {
             return Poll::Ready(Next::Ended(ending));
         }
-        let known = own.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        let known = own
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
             let old = own.waker.replace(cx.waker().clone());
             drop(guard);
@@ -384,11 +411,14 @@ fn wake(waker: Option<Waker>) {
 impl State {
     /// The last position that may be trimmed.
     fn floor(&self, hold: Hold) -> u64 {
-        let slowest = || self.readers.iter().map(|(_, slot)| slot.cursor).min();
+        // Where one client reads, an earlier reader is its lost connection that
+        // nobody has noticed yet: that one must not hold up the stream.
+        let readers = self.readers.iter().map(|(_, slot)| slot);
+        let latest = || readers.max_by_key(|slot| slot.number).map(|s| s.cursor);
         match hold {
             Hold::Nothing => u64::MAX,
-            Hold::Unread => slowest().unwrap_or(u64::MAX),
-            Hold::UntilRead => slowest().unwrap_or(0),
+            Hold::Unread => latest().unwrap_or(u64::MAX),
+            Hold::UntilRead => latest().unwrap_or(0),
         }
     }
 

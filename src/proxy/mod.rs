@@ -1,3 +1,239 @@
 //! The reverse proxy.
+//!
+//! It is a tower stack and nothing else: hyper reads requests, the layers
+//! below each do one thing to them, and at the bottom [`forward::Forward`]
+//! sends them on. The engine that makes event streams resumable is the same
+//! [`SseLayer`] an application would use.
+//!
+//! ```text
+//! server ─ Trace ─ CatchPanic ─ Rescue ─ Router ─┬─ SseLayer ─ Forward ─ upstream
+//!                                                └─ SseLayer ─ Forward ─ upstream
+//! ```
+//!
+//! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
+//! adds [`arguments`] before it and [`process`] around it.
 
+pub mod admin;
+pub mod arguments;
+pub mod balance;
 pub mod config;
+mod connection;
+pub mod demo;
+pub mod forward;
+pub mod health;
+pub mod io;
+mod listener;
+pub mod logging;
+pub mod metrics;
+pub mod process;
+pub mod rescue;
+mod router;
+pub mod server;
+pub mod tls;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::Error as IoError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::TraceLayer;
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing::{Span, field};
+
+use self::admin::Admin;
+use self::balance::{Balance, Server as Backend};
+use self::config::model::Upstream;
+pub use self::config::{Config, ConfigError};
+use self::forward::{Dial, Forward, client_tls};
+use self::health::Check;
+pub use self::listener::BindError;
+use self::metrics::Metrics;
+use self::rescue::Rescue;
+use self::router::{Route, Router};
+pub use self::server::Server;
+use crate::resume::{Engine, RequestBody, SseLayer};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Everything a configuration turns into, sockets aside.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    pub(crate) router: Router,
+    pub(crate) engine: Engine,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) admin: Arc<Admin>,
+    pub(crate) checks: Vec<Check>,
+}
+
+/// Why a configuration cannot be put together.
+#[derive(Debug)]
+pub(crate) enum AssemblyError {
+    /// A route leads to an upstream that is not there.
+    UnknownUpstream(String),
+    /// A server's URI has no scheme or no authority, or a check no valid path.
+    InvalidUpstream(String),
+    /// An `https` upstream, and no authority to verify it by.
+    Roots(IoError),
+}
+
+impl Assembly {
+    pub(crate) fn new(config: &Config) -> Result<Self, AssemblyError> {
+        let metrics = Arc::new(Metrics::new());
+        let engine = Engine::new(config.limits.buffered_bytes);
+        let mut forwards = BTreeMap::new();
+        let mut balances = Vec::new();
+        let mut checks = Vec::new();
+        for (name, upstream) in &config.upstreams {
+            let (balance, dial) = connect(name, upstream, &metrics)?;
+            checks.extend(health_checks(name, upstream, &balance, &dial)?);
+            balances.push((name.clone(), Arc::clone(&balance)));
+            forwards.insert(name.as_str(), forward(name, upstream, balance, dial));
+        }
+
+        let services = config.routes.iter().map(|route| {
+            let forward = forwards
+                .get(route.upstream.as_str())
+                .ok_or_else(|| AssemblyError::UnknownUpstream(route.upstream.clone()))?;
+            // Resumable streams: one engine for all routes, so that its limits
+            // and its drain span them; settings and counters of the route.
+            let layer = SseLayer::with_settings(route.sse.clone())
+                .engine(engine.clone())
+                .observer(metrics.route(&route.path));
+            Ok(Route::new(route, layer.layer(forward.clone())))
+        });
+        let router = Router::new(services.collect::<Result<Vec<_>, _>>()?);
+
+        Ok(Self {
+            router,
+            engine,
+            admin: Arc::new(Admin::new(Arc::clone(&metrics), balances)),
+            metrics,
+            checks,
+        })
+    }
+}
+
+/// The stack that every client request goes through, outermost layer first.
+pub(crate) fn stack(
+    router: Router,
+    metrics: Arc<Metrics>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<impl http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
+    ServiceBuilder::new()
+        // One span per request, and the count of what was answered. Outermost,
+        // so that the answers of all layers below are seen. Chunks and ends
+        // are not logged: a stream has too many of the one, and the engine
+        // reports the other.
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_request(())
+                .on_response(
+                    move |response: &Response<_>, latency: Duration, span: &Span| {
+                        let status = response.status();
+                        span.record("status", status.as_u16());
+                        tracing::debug!(?latency, "responded");
+                        metrics.responded(status);
+                    },
+                )
+                .on_body_chunk(())
+                .on_eos(())
+                .on_failure(()),
+        )
+        // A panic is one request's 500, not its connection's end. It also
+        // boxes the body, so that a connection's state stays small.
+        .layer(CatchPanicLayer::custom(panicked))
+        // Failures become answers above the router: it passes on the error of
+        // whatever service a route led to.
+        .layer(Rescue)
+        .service(router)
+}
+
+/// Method, route and status: no target, no headers, nothing that identifies a
+/// client or its stream.
+fn span<B>(request: &Request<B>) -> Span {
+    tracing::info_span!(
+        "request",
+        method = %request.method(),
+        route = field::Empty,
+        status = field::Empty,
+    )
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response<http_body_util::Full<Bytes>> {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(
+        panic = text.unwrap_or("unknown"),
+        "a request handler panicked"
+    );
+    rescue::text(http::StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+}
+
+fn connect(
+    name: &str,
+    upstream: &Upstream,
+    metrics: &Metrics,
+) -> Result<(Arc<Balance>, Dial), AssemblyError> {
+    let invalid = || AssemblyError::InvalidUpstream(name.to_owned());
+    let mut servers = Vec::new();
+    for uri in &upstream.servers {
+        let label = uri.authority().ok_or_else(invalid)?;
+        let up = metrics.server_up(name, label.as_str());
+        servers.push(Backend::new(uri, up).ok_or_else(invalid)?);
+    }
+    let https = upstream
+        .servers
+        .iter()
+        .any(|uri| uri.scheme_str() == Some("https"));
+    let tls = client_tls(https).map_err(AssemblyError::Roots)?;
+    let dial = Dial::new(tls, upstream.connect_timeout, metrics.connects(name));
+    Ok((Arc::new(Balance::new(upstream.balance, servers)), dial))
+}
+
+fn forward(
+    name: &str,
+    upstream: &Upstream,
+    balance: Arc<Balance>,
+    dial: Dial,
+) -> Forward<RequestBody<Incoming>> {
+    Forward::new(
+        name,
+        balance,
+        dial,
+        upstream.connect_timeout,
+        upstream.response_timeout,
+    )
+}
+
+fn health_checks(
+    name: &str,
+    upstream: &Upstream,
+    balance: &Balance,
+    dial: &Dial,
+) -> Result<Vec<Check>, AssemblyError> {
+    let Some(settings) = &upstream.health_check else {
+        return Ok(Vec::new());
+    };
+    let check = |server| {
+        Check::new(name, server, settings, dial.clone())
+            .ok_or_else(|| AssemblyError::InvalidUpstream(name.to_owned()))
+    };
+    balance.servers().iter().map(check).collect()
+}

@@ -10,19 +10,19 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
-use super::body::{Events, Live, SseBody};
+use super::body::{Events, Live, SseBody, write_gap};
 use super::cursor::Cursor;
 use super::head::{Resumed, dress, unpack};
 use super::layer::Route;
 use super::open::join_position;
-use crate::log::{Attached, Ending, Position};
+use crate::log::{Attached, Ending, Position, Ring};
 use crate::observe::{GapReason, Signal};
 use crate::stream::gap_data;
 use crate::stream::id::IdWriter;
 use crate::stream::policy::{Ids, OnGap};
 use crate::stream::session::End;
 use crate::stream::stream::{Phase, Stream, Subscription};
-use crate::wire::{HEARTBEAT, encode_comment, encode_event, encode_retry};
+use crate::wire::{HEARTBEAT, encode_event, encode_retry};
 
 /// Whoever asks.
 #[derive(Clone, Copy)]
@@ -49,12 +49,15 @@ pub(super) enum Joined<R> {
 
 /// Goes on after `seq`, which the stream has reached.
 pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> Outcome<R> {
+    // The phase first: once it says that the stream is over, the log is final,
+    // whereas an end could follow a last event that was not looked at.
+    let phase = stream.phase();
     let (low, high) = stream.log().with(|ring| (ring.low(), ring.high()));
-    match stream.phase() {
+    match phase {
         Phase::Gone => return Outcome::Afresh,
         Phase::Ended(End::Status(status)) => return Outcome::Answer(refused(status)),
         Phase::Ended(End::Upstream(ending)) if seq == high => {
-            return Outcome::Answer(client.finished(stream, ending));
+            return client.finished(stream, ending);
         }
         _ => {}
     }
@@ -99,7 +102,7 @@ fn rejoin<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> Joined<R> {
         // One upstream connection serves all: those who read on see its
         // snapshot restated.
         Outcome::Afresh => {
-            if stream.log().with(|ring| ring.snapshot()).is_none() {
+            if stream.log().with(Ring::snapshot).is_none() {
                 stream.reset();
             }
             let gap = Some(GapReason::Trimmed);
@@ -132,7 +135,7 @@ fn locate(stream: &Stream, cursor: &Cursor, ids: Ids) -> Place {
         Cursor::Malformed => Place::Unreadable,
         Cursor::Foreign(id) => find(id).map_or_else(|| Place::Upstreams(id.clone()), Place::At),
         Cursor::Ours { id, raw } => {
-            let high = stream.log().with(crate::log::Ring::high);
+            let high = stream.log().with(Ring::high);
             if id.epoch == stream.epoch && id.seq <= high {
                 return Place::At(id.seq);
             }
@@ -158,6 +161,8 @@ impl Client<'_> {
         position: Position,
         gap: Option<GapReason>,
     ) -> Outcome<R> {
+        // Before attaching: a seam that is judged in between is in the log then.
+        let doubtful = stream.doubtful();
         let Some((subscription, attached)) = stream.attach(position) else {
             return Outcome::Afresh;
         };
@@ -172,7 +177,7 @@ impl Client<'_> {
         let resumed = match position {
             _ if gap.is_some() => Resumed::Gap,
             _ if attached.snapshot => Resumed::Snapshot,
-            Position::After(_) if attached.gap || stream.doubtful() => Resumed::Gap,
+            Position::After(_) if attached.gap || doubtful => Resumed::Gap,
             Position::After(_) => Resumed::Exact,
             _ => Resumed::New,
         };
@@ -228,11 +233,7 @@ impl Client<'_> {
         reason: GapReason,
         lost: Option<u64>,
     ) {
-        let mut text = format!(" sse-resume gap reason={}", reason.as_str());
-        if let Some(lost) = lost {
-            text.push_str(&format!(" lost={lost}"));
-        }
-        encode_comment(out, text.as_bytes());
+        write_gap(out, reason, lost);
         if let Some(event) = &self.route.settings.gap_event {
             let data = gap_data(reason.as_str(), lost);
             let mut ids = IdWriter::new(stream.epoch);
@@ -246,21 +247,23 @@ impl Client<'_> {
 
     /// Nothing is left to read. 204 is what stops an `EventSource`; others take
     /// an end of the same kind as the original's for what it is.
-    fn finished<R>(self, stream: &Arc<Stream>, ending: Ending) -> Response<SseBody<R>> {
+    fn finished<R>(self, stream: &Arc<Stream>, ending: Ending) -> Outcome<R> {
         if self.get {
-            return no_content();
+            return Outcome::Answer(no_content());
         }
         let mut headers = unpack(&stream.head);
         dress(&mut headers, Some(Resumed::Exact));
-        let body = match (ending, stream.attach(Position::Live)) {
-            (Ending::Aborted(_), Some((subscription, attached))) => {
-                self.body(subscription, attached, None)
-            }
-            _ => SseBody::empty(),
+        let body = match ending {
+            Ending::Complete => SseBody::empty(),
+            Ending::Aborted(_) => match stream.attach(Position::Live) {
+                Some((subscription, attached)) => self.body(subscription, attached, None),
+                // A clean end would say that nothing is missing.
+                None => return Outcome::Afresh,
+            },
         };
         let mut response = Response::new(body);
         *response.headers_mut() = headers;
-        response
+        Outcome::Answer(response)
     }
 }
 
@@ -292,7 +295,10 @@ fn trimmed<R>() -> Response<SseBody<R>> {
 
 /// No stream can be made just now.
 pub(super) fn unavailable<R>() -> Response<SseBody<R>> {
-    text(StatusCode::SERVICE_UNAVAILABLE, "No stream can be opened.\n")
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "No stream can be opened.\n",
+    )
 }
 
 /// The upstream's own last word on this stream.

@@ -16,7 +16,7 @@ use crate::log::{Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::stream::source::BoxError;
 use crate::stream::stream::Subscription;
-use crate::wire::{Boundary, HEARTBEAT, LeadingBom};
+use crate::wire::{Boundary, HEARTBEAT, LeadingBom, encode_comment};
 
 type Poller<T> = Poll<Option<Result<T, BoxError>>>;
 
@@ -76,6 +76,13 @@ impl<B> SseBody<B> {
                 events: Box::new(Events::Text(Bytes::from_static(text.as_bytes()))),
             },
         }
+    }
+}
+
+/// An empty body: what layers such as `Cors` and `Timeout` answer with.
+impl<B> Default for SseBody<B> {
+    fn default() -> Self {
+        Self::empty()
     }
 }
 
@@ -168,6 +175,8 @@ pub(super) struct Live {
     /// The line of `retry:` that goes before the first block.
     retry: Option<Bytes>,
     pace: Pace,
+    /// Why the connection will be cut, once what was written is on its way.
+    cut: Option<BoxError>,
     /// Set when the process is going down: when to end, cleanly.
     close: Option<Pin<Box<Sleep>>>,
 }
@@ -187,6 +196,7 @@ impl Live {
             prelude: Some(prelude),
             retry,
             pace: Pace::new(heartbeat, observer),
+            cut: None,
             close: None,
         }
     }
@@ -196,19 +206,30 @@ impl Live {
             self.pace.wrote();
             return Poll::Ready(Some(Ok(prelude)));
         }
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
         loop {
-            if let Some(close) = &mut self.close {
-                if close.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
+            if let Some(close) = &mut self.close
+                && close.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(None);
             }
             match self.reader.poll_next(cx) {
                 Poll::Ready(Next::CloseAt(at)) => {
                     // The first moment stands: being asked again is no respite.
-                    self.close
-                        .get_or_insert_with(|| Box::pin(sleep_until(at)));
+                    self.close.get_or_insert_with(|| Box::pin(sleep_until(at)));
                 }
-                Poll::Ready(next) => return Poll::Ready(self.write(next)),
+                Poll::Ready(next) => match self.write(next) {
+                    // Servers drop what they have not flushed when a body
+                    // fails, and flush when it has nothing to say.
+                    Some(Err(cut)) => {
+                        self.cut = Some(cut);
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    written => return Poll::Ready(written),
+                },
                 Poll::Pending => return self.pace.poll_beat(cx).map(|beat| Some(Ok(beat))),
             }
         }
@@ -229,13 +250,22 @@ impl Live {
                 self.pace.wrote();
                 Some(Ok(self.with_retry(chunk.bytes)))
             }
+            Next::Gap(lost) => {
+                let mut line = BytesMut::new();
+                write_gap(&mut line, GapReason::Upstream, lost);
+                self.pace.wrote();
+                Some(Ok(line.freeze()))
+            }
             Next::Comment(line) => {
                 self.pace.wrote();
                 Some(Ok(line))
             }
             Next::Lagged(lost) => {
                 observer.observe(Signal::Gap(GapReason::Lagged));
-                tracing::info!(lost, "a client was slower than its buffer is deep; it is cut");
+                tracing::info!(
+                    lost,
+                    "a client was slower than its buffer is deep; it is cut"
+                );
                 Some(Err(Box::new(Cut::Lagged(lost))))
             }
             Next::Ended(Ending::Aborted(reason)) => Some(Err(Box::new(Cut::Aborted(reason)))),
@@ -254,6 +284,13 @@ impl Live {
         joined.extend_from_slice(&blocks);
         joined.freeze()
     }
+}
+
+/// The comment that tells of a gap.
+pub(super) fn write_gap(out: &mut BytesMut, reason: GapReason, lost: Option<u64>) {
+    let lost = lost.map_or_else(String::new, |lost| format!(" lost={lost}"));
+    let text = format!(" sse-resume gap reason={}{lost}", reason.as_str());
+    encode_comment(out, text.as_bytes());
 }
 
 impl Events {
@@ -298,9 +335,7 @@ impl Pace {
         }
         loop {
             let due = self.wrote + self.silence;
-            let timer = self
-                .timer
-                .get_or_insert_with(|| Box::pin(sleep_until(due)));
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             ready!(timer.as_mut().poll(cx));
             if Instant::now() < due {
                 timer.as_mut().reset(due);
@@ -311,7 +346,6 @@ impl Pace {
             return Poll::Ready(Bytes::from_static(HEARTBEAT));
         }
     }
-
 }
 
 /// Why a client's connection is aborted rather than ended.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::stream::id::{EventId, MAX_CURSOR, ParsedId, is_header_safe};
 
@@ -40,6 +40,16 @@ impl Cursor {
         take_from_header(&mut parts.headers)
             .or(from_query)
             .unwrap_or(Self::None)
+    }
+
+    /// Leaves an id in the header of a request that is not for the engine, if it
+    /// can be the upstream's.
+    pub(crate) fn leave(headers: &mut HeaderMap) {
+        if let Some(Self::Foreign(id)) = take_from_header(headers)
+            && let Ok(value) = HeaderValue::from_maybe_shared(id)
+        {
+            headers.insert(LAST_EVENT_ID, value);
+        }
     }
 
     fn parse(raw: &[u8]) -> Self {
@@ -160,7 +170,10 @@ mod tests {
         assert_eq!(take("/e?lastEventId=7", &[]).0, foreign("7"));
         assert_eq!(take("/e?lastEventId=7", &[]).1, "/e");
         assert_eq!(take("/e?lastEventId=", &[]).0, Cursor::None);
-        assert_eq!(take("/e?last_event_id=7", &[("last-event-id", b"")]).0, foreign("7"));
+        assert_eq!(
+            take("/e?last_event_id=7", &[("last-event-id", b"")]).0,
+            foreign("7")
+        );
         assert_eq!(take("http://h/e?x&last_event_id=7", &[]).1, "http://h/e?x");
     }
 
@@ -168,7 +181,10 @@ mod tests {
     fn a_request_for_something_else_keeps_its_query() {
         let (cursor, uri, _) = take("/e?lastEventId=7", &[("accept", b"application/json")]);
         assert_eq!((cursor, uri.as_str()), (Cursor::None, "/e?lastEventId=7"));
-        let (cursor, ..) = take("/e?lastEventId=7", &[("accept", b"a/b, Text/Event-Stream;q=1")]);
+        let (cursor, ..) = take(
+            "/e?lastEventId=7",
+            &[("accept", b"a/b, Text/Event-Stream;q=1")],
+        );
         assert_eq!(cursor, foreign("7"));
     }
 
@@ -182,6 +198,9 @@ mod tests {
         }
         let twice: &[(&str, &[u8])] = &[("last-event-id", b"1"), ("last-event-id", b"1")];
         assert_eq!(take("/e", twice).0, Cursor::Malformed);
-        assert_eq!(take("/e?lastEventId=1&lastEventId=1", &[]).0, Cursor::Malformed);
+        assert_eq!(
+            take("/e?lastEventId=1&lastEventId=1", &[]).0,
+            Cursor::Malformed
+        );
     }
 }

@@ -71,7 +71,12 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// Makes a head fit for an event stream that must not be held up on its way.
 pub(crate) fn dress(headers: &mut HeaderMap, resumed: Option<Resumed>) {
-    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, CONTENT_ENCODING] {
+    for name in [
+        CONTENT_LENGTH,
+        TRANSFER_ENCODING,
+        CONNECTION,
+        CONTENT_ENCODING,
+    ] {
         headers.remove(name);
     }
     headers.insert(

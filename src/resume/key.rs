@@ -32,10 +32,13 @@ pub(crate) fn scope(route: u64, parts: &Parts) -> Box<[u8]> {
 /// Takes credentials off a request whose answer everybody with the same key
 /// will read: those that are part of the key stay.
 pub(crate) fn strip_credentials(settings: &Settings, headers: &mut HeaderMap) {
-    let configured = settings.principal.iter().map(|credential| match credential {
-        Credential::Header(name) => name.clone(),
-        Credential::Cookie(_) => COOKIE,
-    });
+    let configured = settings
+        .principal
+        .iter()
+        .map(|credential| match credential {
+            Credential::Header(name) => name.clone(),
+            Credential::Cookie(_) => COOKIE,
+        });
     let always = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
     for name in configured.chain(always) {
         if !settings.key.headers.contains(&name) {
@@ -105,18 +108,31 @@ mod tests {
         };
         let key = |uri, headers: &[(&str, &str)]| shared(1, &settings, &parts(uri, headers));
         let one = key("/e?b=2&a=1", &[("host", "H")]);
-        assert_eq!(one, key("/e?a=1&_=99&b=2", &[("host", "h"), ("x-other", "1")]));
+        assert_eq!(
+            one,
+            key("/e?a=1&_=99&b=2", &[("host", "h"), ("x-other", "1")])
+        );
         assert_ne!(one, key("/e?a=1&b=3", &[("host", "h")]));
         assert_ne!(one, key("/e?a=1&b=2", &[("host", "i")]));
         assert_ne!(one, key("/e?a=1&b=2", &[("host", "h"), ("x-tenant", "t")]));
-        assert_ne!(one, shared(2, &settings, &parts("/e?b=2&a=1", &[("host", "H")])));
+        assert_ne!(
+            one,
+            shared(2, &settings, &parts("/e?b=2&a=1", &[("host", "H")]))
+        );
     }
 
     #[test]
     fn credentials_stay_only_where_they_are_part_of_the_key() {
         let mut settings = Settings::default();
-        settings.principal.push(Credential::Header(HeaderName::from_static("x-api-key")));
-        let all = [("authorization", "a"), ("cookie", "c"), ("x-api-key", "k"), ("x", "y")];
+        settings
+            .principal
+            .push(Credential::Header(HeaderName::from_static("x-api-key")));
+        let all = [
+            ("authorization", "a"),
+            ("cookie", "c"),
+            ("x-api-key", "k"),
+            ("x", "y"),
+        ];
         let mut stripped = parts("/", &all).headers;
         strip_credentials(&settings, &mut stripped);
         assert_eq!(stripped.len(), 1);

@@ -14,9 +14,9 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::attach::{self, Client};
+use super::attach::{self, Client, Joined};
 use super::body::SseBody;
-use super::cursor::LAST_EVENT_ID;
+use super::cursor::{Cursor, LAST_EVENT_ID};
 use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
 use super::key;
 use super::layer::Route;
@@ -29,7 +29,7 @@ use crate::observe::{GapReason, Signal};
 use crate::stream::id::EventId;
 use crate::stream::policy::{Ids, Join, Kind, Linger, UpstreamResume};
 use crate::stream::pump::{Beginning, NewStream};
-use crate::stream::registry::{Claimed, Key, Registry};
+use crate::stream::registry::{Claim, Claimed, Key, Registry};
 use crate::stream::source::{BoxError, Source};
 use crate::stream::stream::{Policy, Stream};
 
@@ -52,8 +52,16 @@ pub(super) struct Upstream<S, B> {
     pub(super) aside: bool,
 }
 
-/// The place a new shared stream takes in the registry.
-pub(super) type Place = (Key, Option<Claimed>);
+/// What a new stream is found by.
+pub(super) enum Place {
+    /// Its epoch.
+    Epoch,
+    /// A key that is claimed for it.
+    Claimed(Key, Claimed),
+    /// A key, unless another stream has it by then: that one will serve this
+    /// client, too, from where the cursor says.
+    Late(Key, Cursor),
+}
 
 impl<S, B> Upstream<S, B> {
     pub(super) fn new(route: Arc<Route>, service: S, parts: Parts, body: B) -> Self {
@@ -87,6 +95,23 @@ impl<S, B> Upstream<S, B> {
         }
     }
 
+    /// What an application calls a one-shot, if its route lists headers for
+    /// that and the request has one: who asks again under the same name is
+    /// given the same answer, from its beginning.
+    pub(super) fn app_key(&self) -> Option<Key> {
+        let settings = &self.route.settings.key;
+        let headers = &self.parts.headers;
+        let named = settings
+            .headers
+            .iter()
+            .any(|name| headers.contains_key(name));
+        named.then(|| {
+            let mut key = key::shared(self.route.number, settings, &self.parts).into_vec();
+            key.extend_from_slice(&self.principal.unwrap_or_default());
+            Key::Request(key.into())
+        })
+    }
+
     /// The stream an id of ours names, if this client may have it. Somebody
     /// else's is as good as none.
     pub(super) fn find(&self, id: &EventId) -> Option<Arc<Stream>> {
@@ -105,11 +130,8 @@ impl<S, B> Upstream<S, B> {
     fn ask_for_identity(&mut self) {
         let accepts = self.parts.headers.get(ACCEPT);
         let named = accepts.is_some_and(|value| {
-            memchr::memmem::find(
-                &value.as_bytes().to_ascii_lowercase(),
-                b"text/event-stream",
-            )
-            .is_some()
+            memchr::memmem::find(&value.as_bytes().to_ascii_lowercase(), b"text/event-stream")
+                .is_some()
         });
         if named || self.route.settings.mode != Mode::Auto {
             let identity = HeaderValue::from_static("identity");
@@ -154,7 +176,7 @@ where
     pub(super) async fn open(
         mut self,
         kind: Kind,
-        place: Option<Place>,
+        place: Place,
     ) -> Result<Response<SseBody<R>>, S::Error> {
         self.ask_for_identity();
         if let Some(id) = &self.after {
@@ -173,12 +195,14 @@ where
             route: self.route,
             kind,
             place,
-            principal: self.principal.filter(|_| kind != Kind::Shared),
+            principal: self.principal,
             scope: self.scope,
             after: self.after,
             gap: self.gap,
             aside: self.aside,
-            get: repeat.as_ref().is_some_and(|(parts, _)| parts.method == Method::GET)
+            get: repeat
+                .as_ref()
+                .is_some_and(|(parts, _)| parts.method == Method::GET)
                 || request.method() == Method::GET,
         };
         let answer = self.service.call(request).await;
@@ -186,10 +210,10 @@ where
         let (head, body) = match answer {
             Ok(response) => response.into_parts(),
             Err(error) if !hold => return Err(error),
-            Err(_) => return Ok(opening.held(source(repeat))),
+            Err(_) => return Ok(opening.held(source(repeat)).await),
         };
         if hold && is_down(head.status) {
-            return Ok(opening.held(source(repeat)));
+            return Ok(opening.held(source(repeat)).await);
         }
         if !is_event_stream(&head) {
             return Ok(Response::from_parts(head, SseBody::plain(body)));
@@ -204,7 +228,8 @@ where
         let observer = &opening.route.observer;
         observer.observe(Signal::UpstreamHead(asked.elapsed()));
         let body = body.map_err(Into::into).boxed_unsync();
-        Ok(opening.live(head, Beginning::Live(body), source(repeat)))
+        let beginning = Beginning::Live(body);
+        Ok(opening.settle(head, beginning, source(repeat)).await)
     }
 
     /// What it takes to ask again, for streams that may be asked for again.
@@ -238,7 +263,7 @@ fn is_down(status: StatusCode) -> bool {
 struct Opening {
     route: Arc<Route>,
     kind: Kind,
-    place: Option<Place>,
+    place: Place,
     principal: Principal,
     scope: Box<[u8]>,
     after: Option<Bytes>,
@@ -249,11 +274,54 @@ struct Opening {
 
 impl Opening {
     /// Keeps the client while the upstream is sought.
-    fn held<R>(self, source: Option<Arc<dyn Source>>) -> Response<SseBody<R>> {
+    async fn held<R>(self, source: Option<Arc<dyn Source>>) -> Response<SseBody<R>> {
         let mut response = Response::new(());
         *response.headers_mut() = head::unpack(&head::synthetic());
         let (head, ()) = response.into_parts();
-        self.live(head, Beginning::Held, source)
+        self.settle(head, Beginning::Held, source).await
+    }
+
+    /// Makes a stream of the answer, unless it came late and there is one.
+    async fn settle<R>(
+        mut self,
+        head: http::response::Parts,
+        beginning: Beginning,
+        source: Option<Arc<dyn Source>>,
+    ) -> Response<SseBody<R>> {
+        let (key, cursor) = match std::mem::replace(&mut self.place, Place::Epoch) {
+            Place::Late(key, cursor) => (key, cursor),
+            place => {
+                self.place = place;
+                return self.live(head, beginning, source);
+            }
+        };
+        let registry = Arc::clone(self.route.engine.registry());
+        loop {
+            match registry.claim(&key) {
+                Claim::Open(stream) => match attach::join(self.client(), &stream, &cursor) {
+                    Joined::Answer(response) => return response,
+                    Joined::Aside(_) => {
+                        self.kind = Kind::Private;
+                        self.aside = true;
+                        break;
+                    }
+                    Joined::Over => registry.remove(&key, &stream),
+                },
+                Claim::Opening(opening) => opening.done().await,
+                Claim::Mine(claimed) => {
+                    self.place = Place::Claimed(key, claimed);
+                    break;
+                }
+            }
+        }
+        self.live(head, beginning, source)
+    }
+
+    fn client(&self) -> Client<'_> {
+        Client {
+            route: &self.route,
+            get: self.get,
+        }
     }
 
     fn live<R>(
@@ -263,20 +331,19 @@ impl Opening {
         source: Option<Arc<dyn Source>>,
     ) -> Response<SseBody<R>> {
         let resumed = self.resumed();
-        let observer = Arc::clone(&self.route.observer);
         if let Some(reason) = self.gap {
-            observer.observe(Signal::Gap(reason));
+            self.route.observer.observe(Signal::Gap(reason));
         }
         let (key, claimed) = match self.place {
-            Some((key, claimed)) => (Some(key), claimed),
-            None => (None, None),
+            Place::Claimed(key, claimed) => (Some(key), Some(claimed)),
+            Place::Epoch | Place::Late(..) => (None, None),
         };
         let registry = Arc::clone(self.route.engine.registry());
         let new = NewStream {
             key,
             policy: policy(&self.route, self.kind, self.aside),
             head: head::keep(&head.headers),
-            principal: self.principal,
+            principal: self.principal.filter(|_| self.kind != Kind::Shared),
             scope: self.scope,
             opened_with: self.after,
             source,
@@ -285,21 +352,21 @@ impl Opening {
         let Ok((stream, pump)) = new.build(&registry) else {
             return attach::unavailable();
         };
-        let client = Client {
-            route: &self.route,
-            get: self.get,
-        };
         // Attached before it can be found or move: nobody is first but us.
         let Some((subscription, attached)) = stream.attach(Position::Oldest) else {
             return attach::unavailable();
         };
-        match claimed {
-            Some(claimed) => claimed.fill(&stream),
-            None => registry.insert(stream.key.clone(), &stream),
+        registry.insert(stream.key.clone(), &stream);
+        if let Some(claimed) = claimed {
+            claimed.fill(&stream);
         }
         tokio::spawn(pump.run());
         dress(&mut head.headers, Some(resumed));
         let gap = self.gap.map(|reason| (reason, None));
+        let client = Client {
+            route: &self.route,
+            get: self.get,
+        };
         let body = client.body(subscription, attached, gap);
         Response::from_parts(head, body)
     }

@@ -1,8 +1,8 @@
 //! Whose a stream is.
 
 use hmac::{Hmac, KeyInit, Mac};
-use http::HeaderMap;
 use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
@@ -51,7 +51,11 @@ pub(crate) fn same(a: &Principal, b: &Principal) -> bool {
 
 fn values<'a>(credential: &Credential, headers: &'a HeaderMap) -> Vec<&'a [u8]> {
     match credential {
-        Credential::Header(name) => headers.get_all(name).iter().map(|v| v.as_bytes()).collect(),
+        Credential::Header(name) => headers
+            .get_all(name)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect(),
         Credential::Cookie(name) => headers
             .get_all(COOKIE)
             .iter()
@@ -87,7 +91,10 @@ mod tests {
         let of = |list: &[(&'static str, &'static str)]| principals.of(&wanted, &headers(list));
         assert_eq!(of(&[("cookie", "theme=dark"), ("x", "y")]), None);
         let a = of(&[("authorization", "a")]);
-        assert!(same(&a, &of(&[("authorization", "a"), ("cookie", "theme=dark")])));
+        assert!(same(
+            &a,
+            &of(&[("authorization", "a"), ("cookie", "theme=dark")])
+        ));
         assert!(!same(&a, &of(&[("authorization", "b")])));
         assert!(!same(&a, &None));
         // A cookie is not an authorization of the same text.

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Extensions, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body;
@@ -31,13 +32,16 @@ pub(crate) struct Reopen<S, B> {
 
 impl<S, B> Reopen<S, B> {
     pub(crate) fn new(service: S, parts: &Parts) -> Self {
+        // The body was sent the first time; what speaks of it must not be sent
+        // without it.
+        let first_only = [LAST_EVENT_ID, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT];
         Self {
             service: Mutex::new(service),
             method: parts.method.clone(),
             // Parsed again, so that it does not keep the buffer it came in.
             uri: parts.uri.to_string().parse().unwrap_or_default(),
             version: parts.version,
-            headers: compact(&parts.headers, |name| *name != LAST_EVENT_ID),
+            headers: compact(&parts.headers, |name| !first_only.contains(name)),
             extensions: parts.extensions.clone(),
             body: PhantomData,
         }

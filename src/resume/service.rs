@@ -18,7 +18,7 @@ use super::body::SseBody;
 use super::cursor::Cursor;
 use super::key;
 use super::layer::Route;
-use super::open::Upstream;
+use super::open::{Place, Upstream};
 use super::request::RequestBody;
 use super::settings::Mode;
 use crate::observe::GapReason;
@@ -82,6 +82,9 @@ where
     let (mut parts, body) = request.into_parts();
     let Some(kind) = kind_of(route.settings.mode, &parts) else {
         let verbatim = is_verbatim(route.settings.mode, &parts);
+        if route.settings.mode != Mode::Passthrough {
+            Cursor::leave(&mut parts.headers);
+        }
         return Upstream::new(route, service, parts, body)
             .pass(verbatim)
             .await;
@@ -97,13 +100,17 @@ where
 
 /// `None`: not for the engine.
 fn kind_of(mode: Mode, parts: &Parts) -> Option<Kind> {
-    let bodiless = [Method::HEAD, Method::OPTIONS, Method::CONNECT, Method::TRACE];
+    let bodiless = [
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::CONNECT,
+        Method::TRACE,
+    ];
     if bodiless.contains(&parts.method) || parts.headers.contains_key(UPGRADE) {
         return None;
     }
     match (mode, &parts.method) {
         (Mode::Passthrough, _) => None,
-        (Mode::OneShot, _) => Some(Kind::OneShot),
         (Mode::Auto, method) if *method == Method::GET => Some(Kind::Private),
         (Mode::Shared, method) if *method == Method::GET => Some(Kind::Shared),
         _ => Some(Kind::OneShot),
@@ -129,6 +136,13 @@ where
     R::Error: Into<BoxError>,
 {
     let get = upstream.is_get();
+    if kind == Kind::OneShot
+        // An id that cannot be read is as none, here as elsewhere.
+        && matches!(cursor, Cursor::None | Cursor::Malformed)
+        && let Some(key) = upstream.app_key()
+    {
+        return named(upstream, key).await;
+    }
     match cursor {
         Cursor::None => {}
         Cursor::Malformed => upstream.gap = Some(GapReason::MalformedId),
@@ -149,7 +163,37 @@ where
             },
         },
     }
-    upstream.open(kind, None).await
+    upstream.open(kind, Place::Epoch).await
+}
+
+/// A one-shot that its application names.
+async fn named<S, B, R>(
+    upstream: Upstream<S, B>,
+    key: Key,
+) -> Result<Response<SseBody<R>>, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    loop {
+        match upstream.registry().claim(&key) {
+            Claim::Open(stream) => match attach::resume(upstream.client(), &stream, 0) {
+                attach::Outcome::Answer(response) => return Ok(response),
+                attach::Outcome::Afresh => upstream.registry().remove(&key, &stream),
+            },
+            // Nobody else may send it meanwhile: that is what the name is for.
+            Claim::Opening(opening) => opening.done().await,
+            Claim::Mine(claimed) => {
+                return upstream
+                    .open(Kind::OneShot, Place::Claimed(key, claimed))
+                    .await;
+            }
+        }
+    }
 }
 
 /// A request for a stream that others may read, too.
@@ -167,14 +211,12 @@ where
 {
     // A client that was once given a stream of its own on this route (see
     // `Aside` below, and one-shots) goes on with that.
-    if let Cursor::Ours { id, .. } = &cursor {
-        if let Some(stream) = upstream.find(id) {
-            if let attach::Outcome::Answer(response) =
-                attach::resume(upstream.client(), &stream, id.seq)
-            {
-                return Ok(response);
-            }
-        }
+    if let Cursor::Ours { id, .. } = &cursor
+        && let Some(stream) = upstream.find(id)
+        && let attach::Outcome::Answer(response) =
+            attach::resume(upstream.client(), &stream, id.seq)
+    {
+        return Ok(response);
     }
     upstream.strip_credentials();
     let key = Key::Request(key::shared(
@@ -190,7 +232,7 @@ where
                 attach::Joined::Aside(after) => {
                     upstream.after = Some(after);
                     upstream.aside = true;
-                    return upstream.open(Kind::Private, None).await;
+                    return upstream.open(Kind::Private, Place::Epoch).await;
                 }
                 // Its end is no answer to a client that has not read it.
                 attach::Joined::Over => upstream.registry().remove(&key, &stream),
@@ -201,11 +243,16 @@ where
             }
             // Whoever was first got no stream. Those who waited do not wait for
             // each other as well, or the last would wait for all.
-            Claim::Opening(_) => return upstream.begin(&cursor).open(Kind::Shared, None).await,
+            Claim::Opening(_) => {
+                return upstream
+                    .begin(&cursor)
+                    .open(Kind::Shared, Place::Late(key, cursor))
+                    .await;
+            }
             Claim::Mine(claimed) => {
                 return upstream
                     .begin(&cursor)
-                    .open(Kind::Shared, Some((key, Some(claimed))))
+                    .open(Kind::Shared, Place::Claimed(key, claimed))
                     .await;
             }
         }

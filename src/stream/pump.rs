@@ -44,7 +44,7 @@ pub struct Pump {
     blocked: bool,
     /// The next upstream connection is to begin from scratch.
     afresh: bool,
-    /// The upstream was asked for what follows an id.
+    /// Whether the upstream was asked for what follows an id.
     asked: bool,
     /// Whether readers were told that the upstream is given up.
     failed: bool,
@@ -99,7 +99,8 @@ pub enum Beginning {
 
 /// Everything a new stream is made of.
 pub struct NewStream {
-    /// What it is found by; its epoch, if `None`.
+    /// What it is found by; its epoch, if `None`. A one-shot is found by both:
+    /// clients come back to it with its ids.
     pub key: Option<Key>,
     /// What is decided about it.
     pub policy: Policy,
@@ -121,13 +122,15 @@ impl NewStream {
     /// Makes the stream and its pump. The caller puts the one in the registry
     /// and spawns the other.
     pub fn build(self, registry: &Arc<Registry>) -> Result<(Arc<Stream>, Pump), getrandom::Error> {
-        let epoch = match self.key {
-            Some(_) => Epoch::shared()?,
-            None => Epoch::private()?,
+        let (epoch, keys) = match self.key {
+            Some(key) if self.policy.kind == Kind::Shared => (Epoch::shared()?, (key, None)),
+            alias => {
+                let epoch = Epoch::private()?;
+                (epoch, (Key::Epoch(epoch), alias))
+            }
         };
-        let key = self.key.unwrap_or(Key::Epoch(epoch));
         let stream = Arc::new(Stream::new(
-            key,
+            keys,
             epoch,
             self.policy,
             self.head,
@@ -157,22 +160,18 @@ impl Pump {
         let policy = &stream.policy;
         let now = Instant::now();
         let terms = terms(policy);
+        let asked = opened_with.is_some();
+        let mut writer = Writer::new(stream.epoch, rules(policy), opened_with);
         let (session, upstream) = match beginning {
             Beginning::Live(body) => {
+                writer.begin_connection(asked);
                 let connection = Connection::new(body, &policy.observer, now);
                 (Session::live(terms, now), Upstream::Open(connection))
             }
-            Beginning::Held => (
-                Session::held(terms, now, fastrand::f64()),
-                Upstream::None,
-            ),
+            Beginning::Held => (Session::held(terms, now, fastrand::f64()), Upstream::None),
         };
         policy.observer.observe(Signal::StreamOpened);
         registry.charge(STREAM_COST);
-        let mut writer = Writer::new(stream.epoch, rules(policy), opened_with);
-        if matches!(upstream, Upstream::Open(_)) {
-            writer.begin_connection(false);
-        }
         Self {
             session,
             upstream,
@@ -184,7 +183,7 @@ impl Pump {
             flush_at: None,
             blocked: false,
             afresh: false,
-            asked: false,
+            asked,
             failed: false,
             batch_events: (policy.limits.events / 4).max(1),
             batch_bytes: (policy.limits.bytes / 4).clamp(1, BATCH_BYTES),
@@ -371,22 +370,16 @@ impl Pump {
 
     fn report_gap(&self, lost: Option<u64>) {
         self.observe(Signal::Gap(GapReason::Upstream));
-        tracing::info!(?lost, "gap: the upstream reconnected and could not show that nothing was lost");
-        let mut line = BytesMut::new();
-        match lost {
-            Some(lost) => encode_comment(
-                &mut line,
-                format!(" sse-resume gap reason=upstream lost={lost}").as_bytes(),
-            ),
-            None => encode_comment(&mut line, b" sse-resume gap reason=upstream"),
-        }
-        self.stream.log.comment(line.freeze());
+        tracing::info!(
+            ?lost,
+            "gap: the upstream reconnected and could not show that nothing was lost"
+        );
     }
 
     fn comment(&mut self, text: &[u8]) {
         let mut line = BytesMut::with_capacity(text.len() + 2);
         encode_comment(&mut line, text);
-        self.stream.log.comment(line.freeze());
+        self.stream.log.comment(self.writer.last(), line.freeze());
     }
 
     async fn too_large(&mut self, error: &crate::wire::EventTooLarge) {
@@ -412,10 +405,7 @@ impl Pump {
             tracing::error!(%error, "the stream goes on in memory only");
         }
         self.observe(Signal::EventsIn(batch.entries.len() as u64));
-        let change = self
-            .stream
-            .log
-            .publish(&batch, self.hold(), Instant::now());
+        let change = self.stream.log.publish(&batch, self.hold(), Instant::now());
         self.account(change);
     }
 
@@ -440,7 +430,7 @@ impl Pump {
         match self.stream.policy.kind {
             // Its readers must not be slowed by the slowest of them.
             Kind::Shared => Hold::Nothing,
-            // One reader, one upstream: it sets the pace, as without a proxy.
+            // One client, one upstream: it sets the pace, as without a proxy.
             Kind::Private => Hold::Unread,
             // A one-shot cannot be asked for again: wait for a reader.
             Kind::OneShot => Hold::UntilRead,
@@ -519,9 +509,9 @@ impl Pump {
             return;
         };
         self.observe(Signal::UpstreamReconnect);
-        let after = self.writer.last_id().filter(|_| !self.afresh).cloned();
         self.asked = !self.afresh && self.can_ask();
         self.afresh = false;
+        let after = self.writer.last_id().filter(|_| self.asked).cloned();
         self.upstream = Upstream::Opening(source.open(after), now);
     }
 
@@ -561,7 +551,9 @@ impl Drop for Pump {
         }
         let freed = self.stream.log.give_up(true);
         if let Some(registry) = self.registry.upgrade() {
-            registry.remove(&self.stream.key, &self.stream);
+            for key in self.stream.keys() {
+                registry.remove(key, &self.stream);
+            }
             registry.charge(freed - STREAM_COST);
         }
         self.observe(Signal::Buffered(freed));

@@ -309,7 +309,9 @@ impl Session {
             Linger::Complete if !self.terms.finite => alone.checked_add(DEFAULT_LINGER),
             // It goes on unless it cannot; then a client has the usual time to
             // come back and make room.
-            Linger::Complete => alone.max(self.blocked_since?).checked_add(self.terms.retain),
+            Linger::Complete => alone
+                .max(self.blocked_since?)
+                .checked_add(self.terms.retain),
         }
     }
 
@@ -330,10 +332,7 @@ impl Session {
     }
 
     fn forget_at(&self) -> Option<Instant> {
-        let resting = matches!(
-            self.state,
-            State::Dormant | State::Failed | State::Ended(_)
-        );
+        let resting = matches!(self.state, State::Dormant | State::Failed | State::Ended(_));
         let alone = self.alone_since.filter(|_| resting)?;
         alone.max(self.rest_since).checked_add(self.terms.retain)
     }

@@ -69,6 +69,8 @@ pub type Head = Box<[(HeaderName, HeaderValue)]>;
 /// One resumable sequence of events.
 pub struct Stream {
     pub(crate) key: Key,
+    /// Another key it is found by.
+    pub(crate) alias: Option<Key>,
     pub(crate) name: Name,
     pub(crate) epoch: Epoch,
     pub(crate) policy: Policy,
@@ -84,17 +86,21 @@ pub struct Stream {
 }
 
 /// How the stream and its pump talk to each other.
-#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
 struct Control {
     readers: usize,
     unread_since: Option<Instant>,
     phase: Phase,
     doubtful: bool,
+    /// What the pump has not seen yet.
+    news: Option<News>,
+    pump: Option<Waker>,
+}
+
+/// What others want of a pump, beside readers coming and going.
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
     evict: bool,
     reset: bool,
-    /// Something above changed since the pump last looked.
-    changed: bool,
-    pump: Option<Waker>,
 }
 
 /// How a stream stands.
@@ -130,7 +136,7 @@ pub(crate) struct Orders {
 
 impl Stream {
     pub(crate) fn new(
-        key: Key,
+        (key, alias): (Key, Option<Key>),
         epoch: Epoch,
         policy: Policy,
         head: Head,
@@ -146,6 +152,7 @@ impl Stream {
         Self {
             name: key.name(),
             key,
+            alias,
             epoch,
             policy,
             head,
@@ -157,9 +164,7 @@ impl Stream {
                 unread_since: Some(Instant::now()),
                 phase: Phase::Active,
                 doubtful: false,
-                evict: false,
-                reset: false,
-                changed: false,
+                news: None,
                 pump: None,
             }),
         }
@@ -168,6 +173,11 @@ impl Stream {
     // Only assignments happen under this lock; see `Log` on poisoning.
     fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it is found by.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.key).chain(&self.alias)
     }
 
     /// Its blocks.
@@ -221,7 +231,7 @@ impl Stream {
     /// Asks for a fresh upstream connection.
     pub fn reset(&self) {
         let mut control = self.control();
-        control.reset = true;
+        control.news.get_or_insert_default().reset = true;
         Self::notify(control);
     }
 
@@ -229,7 +239,8 @@ impl Stream {
     pub(crate) fn standing(&self) -> Standing {
         let control = self.control();
         match control.unread_since {
-            _ if control.phase == Phase::Gone || control.evict => Standing::Leaving,
+            _ if control.phase == Phase::Gone => Standing::Leaving,
+            _ if control.news.is_some_and(|news| news.evict) => Standing::Leaving,
             Some(since) => Standing::Unread(since),
             None => Standing::Read,
         }
@@ -244,12 +255,12 @@ impl Stream {
     /// Forgets it, unless it is read.
     pub(crate) fn evict(&self) {
         let mut control = self.control();
-        control.evict = true;
+        control.news.get_or_insert_default().evict = true;
         Self::notify(control);
     }
 
     fn notify(mut control: MutexGuard<'_, Control>) {
-        control.changed = true;
+        control.news.get_or_insert_default();
         let pump = control.pump.take();
         drop(control);
         if let Some(pump) = pump {
@@ -261,15 +272,14 @@ impl Stream {
 
     pub(crate) fn poll_orders(&self, cx: &mut Context<'_>) -> Poll<Orders> {
         let mut control = self.control();
-        if !control.changed {
+        let Some(News { evict, reset }) = control.news.take() else {
             control.pump = Some(cx.waker().clone());
             return Poll::Pending;
-        }
-        control.changed = false;
+        };
         Poll::Ready(Orders {
             readers: control.readers,
-            evict: std::mem::take(&mut control.evict),
-            reset: std::mem::take(&mut control.reset),
+            evict,
+            reset,
         })
     }
 

@@ -41,10 +41,10 @@ pub(crate) struct Writer {
     /// An id that came without a payload, for the next block without an id.
     pending_id: Option<IdField>,
     pending_retry: Option<u64>,
+    /// There was an upstream connection already.
+    connected: bool,
     overlap: Option<Overlap>,
     dense: Dense,
-    /// There was an upstream connection.
-    connected: bool,
 }
 
 /// What became of a block.
@@ -74,9 +74,9 @@ impl Writer {
             last_id_seq: None,
             pending_id: None,
             pending_retry: None,
+            connected: false,
             overlap: None,
             dense: Dense::default(),
-            connected: false,
         }
     }
 
@@ -95,7 +95,18 @@ impl Writer {
         // After it there is, even if no event had come.
         if !first || self.rules.resume == UpstreamResume::Snapshot {
             self.overlap = Some(Overlap::new(self.last_id_seq, asked));
+        } else if self.rules.resume == UpstreamResume::Snapshot {
+            // The first connection begins with one, like any other.
+            self.seams.push(Seam {
+                after: 0,
+                kind: SeamKind::Snapshot,
+            });
         }
+    }
+
+    /// Position of the last block, taken or not.
+    pub(crate) fn last(&self) -> u64 {
+        self.next - 1
     }
 
     /// Whether the last seam is not judged yet.
@@ -191,7 +202,12 @@ impl Writer {
             let data = gap_data("upstream", lost);
             // It carries the id of before the gap: whoever is cut right here
             // may still find an upstream that can go on from there.
-            encode_event(&mut self.arena, event, &data, Some(self.ids.write(self.next)));
+            encode_event(
+                &mut self.arena,
+                event,
+                &data,
+                Some(self.ids.write(self.next)),
+            );
             self.push_entry(None);
         }
     }
@@ -240,9 +256,7 @@ impl Writer {
     /// An id must come back as it went, and name one block only.
     fn must_replace(&self, id: &IdField, log: &Log) -> bool {
         let IdField::Set(id) = id else { return false };
-        !is_header_safe(id)
-            || self.fresh.contains(id)
-            || log.with(|ring| ring.find(id).is_some())
+        !is_header_safe(id) || self.fresh.contains(id) || log.with(|ring| ring.find(id).is_some())
     }
 
     fn push_entry(&mut self, id: Option<Bytes>) {
@@ -273,7 +287,6 @@ pub fn gap_data(reason: &str, lost: Option<u64>) -> String {
         None => format!("{{\"reason\":\"{reason}\"}}"),
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,10 @@ use tower_sse::log::{Batch, Entry, Hold, Limits, Log, Next, Position, Seam, Seam
 use crate::support::{batch, drain, one, poll_idly};
 
 /// The memory of a block, which is held as long as a token for it.
-struct Held(Vec<u8>, #[expect(dead_code, reason = "counted, never read")] Arc<()>);
+struct Held(
+    Vec<u8>,
+    #[expect(dead_code, reason = "counted, never read")] Arc<()>,
+);
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
@@ -40,7 +43,10 @@ fn a_slow_trickle_holds_no_more_than_is_retained() {
     for _ in 0..200 {
         log.publish(&tracked(&log, &token, 100), Hold::Nothing, now);
         // What is retained, and what lies in one merged piece with it.
-        assert!(Arc::strong_count(&token) <= 1 + 5 + 16, "trimmed blocks are held");
+        assert!(
+            Arc::strong_count(&token) <= 1 + 5 + 16,
+            "trimmed blocks are held"
+        );
     }
 }
 
@@ -55,7 +61,10 @@ fn giving_up_everything_frees_everything() {
     }
     assert_eq!(log.give_up(true), -total);
     assert_eq!(Arc::strong_count(&token), 1);
-    assert_eq!(log.with(|ring| (ring.low(), ring.high(), ring.bytes())), (6, 6, 0));
+    assert_eq!(
+        log.with(|ring| (ring.low(), ring.high(), ring.bytes())),
+        (6, 6, 0)
+    );
 }
 
 #[test]
@@ -141,7 +150,10 @@ fn a_sealed_segment_is_contiguous() {
 #[test]
 fn age_alone_empties_the_log() {
     let age = Duration::from_secs(256);
-    let log = Arc::new(Log::new(Limits { age, ..Limits::NONE }));
+    let log = Arc::new(Log::new(Limits {
+        age,
+        ..Limits::NONE
+    }));
     let start = Instant::now();
     log.publish(&one(&log, 100), Hold::Nothing, start);
     // The stamp of the first is alone; these share one.
@@ -164,7 +176,10 @@ fn age_alone_empties_the_log() {
 #[test]
 fn what_is_unread_outlives_its_age_and_nobody_waits_for_it() {
     let age = Duration::from_secs(1);
-    let log = Arc::new(Log::new(Limits { age, ..Limits::NONE }));
+    let log = Arc::new(Log::new(Limits {
+        age,
+        ..Limits::NONE
+    }));
     let now = Instant::now();
     let mut reader = log.attach(Position::Live).reader;
     log.publish(&one(&log, 100), Hold::Unread, now);
@@ -188,7 +203,10 @@ fn the_same_seam_again_is_no_further_seam() {
         log.publish(&batch(2, &[], vec![seam]), Hold::Nothing, now);
     }
     // Debug output is the only place where seams are listed.
-    let listed = log.with(|ring| format!("{ring:?}")).matches("Snapshot").count();
+    let listed = log
+        .with(|ring| format!("{ring:?}"))
+        .matches("Snapshot")
+        .count();
     assert_eq!(listed, 1);
 }
 
@@ -202,7 +220,11 @@ fn a_base_id_is_a_place_before_the_first_block() {
     log.publish(&one(&log, 10), Hold::Nothing, now);
     assert_eq!(log.with(|ring| ring.find(b"base")), Some(0));
     log.publish(&one(&log, 10), Hold::Nothing, now);
-    assert_eq!(log.with(|ring| ring.find(b"base")), None, "replay would be incomplete");
+    assert_eq!(
+        log.with(|ring| ring.find(b"base")),
+        None,
+        "replay would be incomplete"
+    );
 }
 
 #[test]

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tower_sse::log::{
-    Attached, Ending, Hold, Limits, Log, Next, Position, Reader, Seam, SeamKind,
-};
+use tower_sse::log::{Attached, Ending, Hold, Limits, Log, Next, Position, Reader, Seam, SeamKind};
 
 use crate::support::{Count, batch, block, poll};
 
@@ -41,10 +39,14 @@ struct Block {
 }
 
 struct Client {
+    /// How many came before it.
+    number: usize,
     reader: Reader,
     cursor: u64,
     came_at: u64,
     comment: u64,
+    /// Position of the last gap it was told of.
+    gap: Option<u64>,
     order: Option<Next>,
     waits: bool,
     wakes: Arc<Count>,
@@ -63,6 +65,9 @@ struct Model {
     ids: Vec<(String, u64)>,
     seams: Vec<Seam>,
     clients: Vec<Client>,
+    arrived: usize,
+    /// Size of the last batch.
+    fresh: usize,
     comments: u64,
     comment: Option<(u64, u64)>,
     end: Option<Ending>,
@@ -81,6 +86,8 @@ impl Model {
             ids: Vec::new(),
             seams: Vec::new(),
             clients: Vec::new(),
+            arrived: 0,
+            fresh: 0,
             comments: 0,
             comment: None,
             end: None,
@@ -120,8 +127,16 @@ impl Model {
         self.check();
     }
 
-    fn append(&mut self, sizes: &[(usize, Option<u8>)], seam: Option<(usize, SeamKind)>, hold: Hold) {
-        let ids: Vec<_> = sizes.iter().map(|(_, id)| id.map(|id| format!("u{id}"))).collect();
+    fn append(
+        &mut self,
+        sizes: &[(usize, Option<u8>)],
+        seam: Option<(usize, SeamKind)>,
+        hold: Hold,
+    ) {
+        let ids: Vec<_> = sizes
+            .iter()
+            .map(|(_, id)| id.map(|id| format!("u{id}")))
+            .collect();
         let named: Vec<_> = sizes
             .iter()
             .zip(&ids)
@@ -136,14 +151,16 @@ impl Model {
             .collect();
         let batch = batch(self.next, &named, seams.clone());
         assert_eq!(batch.last() + 1, self.next + sizes.len() as u64);
+        self.fresh = batch.bytes.len();
         self.accounted += self.log.publish(&batch, hold, self.now);
 
         self.seams.extend(seams);
         for (len, id) in named {
             if let Some(id) = id
-                && !self.ids.iter().any(|(known, _)| known == id) {
-                    self.ids.push((id.to_owned(), self.next));
-                }
+                && !self.ids.iter().any(|(known, _)| known == id)
+            {
+                self.ids.push((id.to_owned(), self.next));
+            }
             self.blocks.push_back(Block {
                 seq: self.next,
                 bytes: block(self.next, len),
@@ -175,7 +192,11 @@ impl Model {
     }
 
     fn give_up(&mut self, all: bool) {
-        let keep = if all { 0 } else { self.bytes() / 2 };
+        let keep = if all {
+            0
+        } else {
+            self.fresh.max(self.bytes() / 2)
+        };
         self.accounted += self.log.give_up(all);
         while self.bytes() > keep {
             self.drop_oldest();
@@ -187,15 +208,17 @@ impl Model {
     /// Trimmed must be what is over the limits or surely too old, but for what
     /// is held; and nothing that is surely young enough.
     fn follow_trim(&mut self, hold: Hold) {
-        let slowest = self.clients.iter().map(|client| client.cursor).min();
-        let floor = match (hold, slowest) {
+        let latest = self.clients.iter().max_by_key(|client| client.number);
+        let floor = match (hold, latest) {
             (Hold::Nothing, _) | (Hold::Unread, None) => u64::MAX,
             (Hold::UntilRead, None) => 0,
-            (_, Some(slowest)) => slowest,
+            (_, Some(latest)) => latest.cursor,
         };
         let slack = self.limits.age / 256;
         let aged = |block: &Block, limit| self.now.duration_since(block.at) > limit;
-        let must = self.trimmed_if(floor, |block| aged(block, self.limits.age.saturating_add(slack)));
+        let must = self.trimmed_if(floor, |block| {
+            aged(block, self.limits.age.saturating_add(slack))
+        });
         let may = self.trimmed_if(floor, |block| aged(block, self.limits.age));
         let low = self.log.with(tower_sse::log::Ring::low);
         assert!((must..=may).contains(&low), "{must} <= {low} <= {may}");
@@ -241,7 +264,10 @@ impl Model {
             return;
         }
         let (low, high) = (self.oldest - 1, self.next - 1);
-        let snapshots = self.seams.iter().filter(|seam| seam.kind == SeamKind::Snapshot);
+        let snapshots = self
+            .seams
+            .iter()
+            .filter(|seam| seam.kind == SeamKind::Snapshot);
         let snapshot = snapshots.map(|seam| seam.after).next_back();
         let (after, lost, at_snapshot) = match (position, snapshot) {
             (Position::After(seq), _) if seq < low => (low, low - seq, false),
@@ -258,14 +284,23 @@ impl Model {
         let Attached { reader, .. } = attached;
         assert_eq!(reader.cursor(), after);
         assert_eq!(
-            (attached.after, attached.lost, attached.behind, attached.gap, attached.snapshot),
+            (
+                attached.after,
+                attached.lost,
+                attached.behind,
+                attached.gap,
+                attached.snapshot
+            ),
             (after, lost, high - after, gap, at_snapshot),
         );
+        self.arrived += 1;
         self.clients.push(Client {
+            number: self.arrived,
             reader,
             cursor: after,
             came_at: high,
             comment: self.comments,
+            gap: None,
             order: None,
             waits: false,
             wakes: Arc::default(),
@@ -287,6 +322,11 @@ impl Model {
             assert_eq!(next, Poll::Ready(order));
         } else if cursor < low {
             assert_eq!(next, Poll::Ready(Next::Lagged(low - cursor)));
+        } else if let Some(lost) = gap_at(&self.seams, cursor)
+            && client.gap != Some(cursor)
+        {
+            assert_eq!(next, Poll::Ready(Next::Gap(lost)));
+            client.gap = Some(cursor);
         } else if let Some((number, _)) = self
             .comment
             .filter(|(number, after)| *number > client.comment && *after == cursor)
@@ -294,12 +334,22 @@ impl Model {
             assert_eq!(next, Poll::Ready(Next::Comment(comment_line(number))));
             client.comment = number;
         } else if cursor < self.next - 1 {
-            let Poll::Ready(Next::Data { chunk, events, replayed }) = next else {
+            let Poll::Ready(Next::Data {
+                chunk,
+                events,
+                replayed,
+            }) = next
+            else {
                 panic!("{next:?} with blocks after {cursor}");
             };
-            let due = self.blocks.iter().filter(|block| block.seq > cursor && block.seq <= chunk.last);
+            let due = self
+                .blocks
+                .iter()
+                .filter(|block| block.seq > cursor && block.seq <= chunk.last);
             let due: Vec<u8> = due.flat_map(|block| block.bytes.iter().copied()).collect();
             assert!(chunk.last > cursor);
+            let crossed = (cursor + 1..chunk.last).find(|seq| gap_at(&self.seams, *seq).is_some());
+            assert_eq!(crossed, None, "blocks on both sides of a gap");
             assert_eq!(chunk.bytes, due);
             assert!(events == 1 || chunk.bytes.len() <= CHUNK);
             assert_eq!(events, chunk.last - cursor);
@@ -316,7 +366,7 @@ impl Model {
     fn comment(&mut self) {
         self.comments += 1;
         self.comment = Some((self.comments, self.next - 1));
-        self.log.comment(comment_line(self.comments));
+        self.log.comment(self.next - 1, comment_line(self.comments));
         self.expect_wakes();
     }
 
@@ -361,12 +411,26 @@ impl Model {
     }
 }
 
+/// The last gap reported right after a block.
+fn gap_at(seams: &[Seam], seq: u64) -> Option<Option<u64>> {
+    let here = seams.iter().rev().filter(|seam| seam.after == seq);
+    here.filter_map(|seam| match seam.kind {
+        SeamKind::Gap { lost } => Some(lost),
+        _ => None,
+    })
+    .next()
+}
+
 fn comment_line(number: u64) -> Bytes {
     format!(": {number}\n").into()
 }
 
 fn hold() -> impl Strategy<Value = Hold> {
-    prop_oneof![Just(Hold::Nothing), Just(Hold::Unread), Just(Hold::UntilRead)]
+    prop_oneof![
+        Just(Hold::Nothing),
+        Just(Hold::Unread),
+        Just(Hold::UntilRead)
+    ]
 }
 
 fn sizes() -> impl Strategy<Value = Vec<(usize, Option<u8>)>> {

@@ -51,7 +51,8 @@ fn the_last_waker_counts() {
 
 fn poll_room(log: &Log, hold: Hold, count: &Arc<Count>) -> bool {
     let waker = Waker::from(Arc::clone(count));
-    log.poll_room(hold, &mut Context::from_waker(&waker)).is_ready()
+    log.poll_room(hold, &mut Context::from_waker(&waker))
+        .is_ready()
 }
 
 fn full() -> Arc<Log> {
@@ -72,7 +73,10 @@ fn a_reader_that_moves_or_leaves_makes_room() {
     let count: Arc<Count> = Arc::default();
     let mut reader = log.attach(Position::Oldest).reader;
     assert!(!poll_room(&log, Hold::Unread, &count));
-    assert!(matches!(poll_idly(&mut reader), Poll::Ready(Next::Data { .. })));
+    assert!(matches!(
+        poll_idly(&mut reader),
+        Poll::Ready(Next::Data { .. })
+    ));
     assert_eq!(count.get(), 1);
 
     let second = log.attach(Position::Oldest).reader;
@@ -126,12 +130,19 @@ fn wakers_may_use_the_log() {
     let log = full();
     let mut reader = log.attach(Position::Oldest).reader;
     let (room, waker) = inline(&log, None);
-    assert!(log.poll_room(Hold::Unread, &mut Context::from_waker(&waker)).is_pending());
+    assert!(
+        log.poll_room(Hold::Unread, &mut Context::from_waker(&waker))
+            .is_pending()
+    );
     drain(&mut reader);
     assert!(room.woken.load(Ordering::SeqCst));
 
     let (reading, waker) = inline(&log, None);
-    assert!(reader.poll_next(&mut Context::from_waker(&waker)).is_pending());
+    assert!(
+        reader
+            .poll_next(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
     log.publish(&one(&log, 10), Hold::Nothing, Instant::now());
     assert!(reading.woken.load(Ordering::SeqCst));
 }
@@ -143,7 +154,11 @@ fn a_waker_may_own_a_reader() {
     let mut reader = log.attach(Position::Live).reader;
     let other = log.attach(Position::Live).reader;
     let (owner, waker) = inline(&log, Some(other));
-    assert!(reader.poll_next(&mut Context::from_waker(&waker)).is_pending());
+    assert!(
+        reader
+            .poll_next(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
     assert!(owner.kept.lock().unwrap().is_some());
     drop((owner, waker));
     drop(reader);

@@ -20,7 +20,10 @@ async fn a_private_upstream_is_as_fast_as_its_client() {
     }
     pass(10).await;
     let taken = rig.pipe.taken();
-    assert!(taken <= 10, "{taken} events read for a client that reads none");
+    assert!(
+        taken <= 10,
+        "{taken} events read for a client that reads none"
+    );
     let mut all = Vec::new();
     while all.len() < 100 {
         let text = client.text();
@@ -77,14 +80,19 @@ async fn a_one_shot_waits_for_its_reader() {
         .read();
     drop(client);
     for n in 0..100 {
-        rig.pipe.send(&format!("data: {n}\n: {}\n\n", "x".repeat(200)));
+        rig.pipe
+            .send(&format!("data: {n}\n: {}\n\n", "x".repeat(200)));
         rig.pipe.send(&format!("data: {}{n}\n\n", "y".repeat(200)));
     }
     rig.pipe.end();
     pass(60).await;
     let taken = rig.pipe.taken();
     assert!(taken < 30, "{taken} frames read into a full buffer");
-    assert_eq!(rig.stream.log().with(tower_sse::log::Ring::low), 0, "untrimmed");
+    assert_eq!(
+        rig.stream.log().with(tower_sse::log::Ring::low),
+        0,
+        "untrimmed"
+    );
 
     let back = tokio::spawn(rig.attach(Position::Oldest).drain());
     let (all, end) = back.await.unwrap();
@@ -177,7 +185,10 @@ async fn nobody_slows_a_shared_upstream() {
     }
     assert_eq!(rig.pipe.taken(), 100);
     assert_eq!(stalled.now(), Poll::Ready(Next::Lagged(92)));
-    assert!(rig.stream.log().with(tower_sse::log::Ring::events) <= 8, "bounded");
+    assert!(
+        rig.stream.log().with(tower_sse::log::Ring::events) <= 8,
+        "bounded"
+    );
 }
 
 /// Whoever reads whenever there is something must not be outrun, however the
@@ -203,7 +214,11 @@ async fn a_burst_does_not_outrun_those_that_keep_up() {
         for first in (0..500).step_by(per_frame) {
             rig.pipe.send(&events(first, per_frame.min(500 - first)));
         }
-        assert_eq!(reader.await.unwrap(), numbers(0, 500), "{per_frame} events a frame");
+        assert_eq!(
+            reader.await.unwrap(),
+            numbers(0, 500),
+            "{per_frame} events a frame"
+        );
     }
 }
 

@@ -11,7 +11,9 @@ use tower_sse::stream::pump::{Beginning, NewStream};
 use tower_sse::stream::registry::{Claim, Key, Registry};
 use tower_sse::stream::stream::Phase;
 
-use crate::support::{CLEAN, Pipe, Rig, Setup, Signals, Step, data, events, idle, is_aborted, pass, policy};
+use crate::support::{
+    CLEAN, Pipe, Rig, Setup, Signals, Step, data, events, idle, is_aborted, pass, policy,
+};
 
 /// Forgotten, and every byte given back.
 fn assert_forgotten(rig: &Rig) {
@@ -51,7 +53,9 @@ async fn linger_closes_the_upstream_and_retention_forgets() {
 #[tokio::test(start_paused = true)]
 async fn a_client_in_time_finds_what_came_meanwhile() {
     let second = Pipe::new();
-    let (rig, client) = Setup::new(Kind::Private).then(Step::Stream(second.clone())).read();
+    let (rig, client) = Setup::new(Kind::Private)
+        .then(Step::Stream(second.clone()))
+        .read();
     rig.pipe.send("id: 1\ndata: 0\n\n");
     idle().await;
     drop(client);
@@ -110,7 +114,10 @@ async fn a_one_shot_ends_as_its_upstream_did() {
     rig.pipe.send(&events(0, 1)).send("data: half").cut();
     idle().await;
     assert_eq!(data(&client.text()), ["0"]);
-    assert!(is_aborted(&client.now()), "fetch clients take a clean end for success");
+    assert!(
+        is_aborted(&client.now()),
+        "fetch clients take a clean end for success"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +157,10 @@ async fn an_idle_stream_ends_in_few_polls() {
 }
 
 /// A chunk, and a token held as long as it is.
-struct Held(String, #[expect(dead_code, reason = "counted, never read")] Arc<()>);
+struct Held(
+    String,
+    #[expect(dead_code, reason = "counted, never read")] Arc<()>,
+);
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
@@ -196,13 +206,17 @@ async fn the_cap_evicts_the_longest_unread() {
         unread.push(rig);
     }
     let (reading, mut client) = start();
-    reading.pipe.send(&format!("data: {}\n\n", "x".repeat(20_000)));
+    reading
+        .pipe
+        .send(&format!("data: {}\n\n", "x".repeat(20_000)));
     idle().await;
     client.text();
     assert!(registry.bytes() < 100_000, "{}", registry.bytes());
     assert!(unread.iter().all(|rig| !rig.is_gone()));
 
-    reading.pipe.send(&format!("data: {}\n\n", "x".repeat(11_000)));
+    reading
+        .pipe
+        .send(&format!("data: {}\n\n", "x".repeat(11_000)));
     idle().await;
     let gone: Vec<_> = unread.iter().map(Rig::is_gone).collect();
     assert_eq!(gone, [true, false, false, false, false], "as few as needed");
@@ -222,7 +236,11 @@ async fn with_nobody_unread_a_stream_gives_up_its_own() {
         rig.pipe.send(&format!("data: {}\n\n", "x".repeat(2_000)));
         idle().await;
         assert!(registry.bytes() <= 50_000);
-        assert_eq!(data(&client.text()).len(), 1, "those that keep up see nothing of it");
+        assert_eq!(
+            data(&client.text()).len(),
+            1,
+            "those that keep up see nothing of it"
+        );
     }
     let retained = rig.stream.log().with(tower_sse::log::Ring::bytes) as u64;
     assert_eq!(registry.bytes(), retained + 4096);

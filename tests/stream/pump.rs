@@ -14,15 +14,23 @@ use crate::support::{CLEAN, Pipe, Setup, Step, data, events, idle, is_aborted, n
 #[tokio::test(start_paused = true)]
 async fn what_comes_goes_out_with_ids() {
     let (rig, mut client) = Setup::new(Kind::Private).read();
-    rig.pipe.send("data: a\r\n\r\nevent: e\ndata: b\nid: 7\n\ndata: cut");
+    rig.pipe
+        .send("data: a\r\n\r\nevent: e\ndata: b\nid: 7\n\ndata: cut");
     idle().await;
     let text = client.text();
     let mut ids = text.lines().filter_map(|line| line.strip_prefix("id: s1."));
     assert!(ids.next().unwrap().ends_with(".1"));
-    assert!(ids.next().unwrap().ends_with(".2.Nw"), "7 is carried: {text}");
+    assert!(
+        ids.next().unwrap().ends_with(".2.Nw"),
+        "7 is carried: {text}"
+    );
     assert_eq!(data(&text), ["a", "b"]);
     assert!(text.ends_with("Nw\n\n"));
-    assert_eq!(rig.signals.count(Signal::EventsIn(2)), 1, "published at once");
+    assert_eq!(
+        rig.signals.count(Signal::EventsIn(2)),
+        1,
+        "published at once"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,7 +47,10 @@ async fn a_lost_upstream_is_hidden_and_asked_to_go_on() {
     pass(60).await;
     assert_eq!(rig.stream.phase(), Phase::Active);
     assert!(rig.pipe.is_dropped());
-    second.send("id: x2\ndata: 2\n\n").send("data: 3\n\ndata: never ends").cut();
+    second
+        .send("id: x2\ndata: 2\n\n")
+        .send("data: 3\n\ndata: never ends")
+        .cut();
     pass(60).await;
     third.send("data: 4\n\n");
     idle().await;
@@ -48,7 +59,11 @@ async fn a_lost_upstream_is_hidden_and_asked_to_go_on() {
     let asked: Vec<_> = asked.iter().flatten().collect();
     assert_eq!(asked, ["x1", "x1", "x1", "x2"]);
     assert_eq!(rig.signals.count(Signal::UpstreamReconnect), 4);
-    assert_eq!(rig.signals.count(Signal::Gap(GapReason::Upstream)), 0, "declared");
+    assert_eq!(
+        rig.signals.count(Signal::Gap(GapReason::Upstream)),
+        0,
+        "declared"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,12 +77,18 @@ async fn attempts_are_spread() {
     for (attempt, at) in at.iter().enumerate() {
         let bound = Duration::from_secs((1 << attempt.min(5)).min(30));
         // The clock of tests goes in steps of a millisecond.
-        assert!(*at - before <= bound + Duration::from_millis(2), "attempt {attempt}");
+        assert!(
+            *at - before <= bound + Duration::from_millis(2),
+            "attempt {attempt}"
+        );
         before = *at;
     }
     assert!((8..200).contains(&at.len()), "{} attempts", at.len());
     assert!(before <= start + Duration::from_secs(300), "it gives up");
-    assert_eq!(client.now(), std::task::Poll::Ready(Next::Ended(Ending::Aborted("upstream gone"))));
+    assert_eq!(
+        client.now(),
+        std::task::Poll::Ready(Next::Ended(Ending::Aborted("upstream gone")))
+    );
     assert_eq!(rig.stream.phase(), Phase::Resting);
 
     // A client that comes makes it try again.
@@ -126,12 +147,18 @@ async fn what_the_upstream_repeats_is_dropped() {
     for kind in [Kind::Private, Kind::Shared] {
         let second = Pipe::new();
         let (rig, mut client) = Setup::new(kind).then(Step::Stream(second.clone())).read();
-        rig.pipe.send("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n").end();
+        rig.pipe
+            .send("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n")
+            .end();
         second.send("data: b\nid: 2\n\nid: 3\ndata: c\n\nid: 4\ndata: d\n\nid: 2\ndata: b\n\n");
         pass(2).await;
         assert_eq!(data(&client.text()), ["a", "b", "c", "d", "b"]);
         assert_eq!(rig.script.asked(), [Some("3".to_owned())]);
-        assert_eq!(rig.signals.count(Signal::Gap(GapReason::Upstream)), 0, "proved");
+        assert_eq!(
+            rig.signals.count(Signal::Gap(GapReason::Upstream)),
+            0,
+            "proved"
+        );
         assert!(!rig.attach(Position::After(1)).gap);
     }
 }
@@ -156,7 +183,10 @@ async fn what_is_not_proved_is_reported_everywhere() {
     idle().await;
     assert!(!rig.stream.doubtful());
     let text = client.text();
-    assert!(text.starts_with(": sse-resume gap reason=upstream\nevent: lost\n"), "{text}");
+    assert!(
+        text.starts_with(": sse-resume gap reason=upstream\nevent: lost\n"),
+        "{text}"
+    );
     assert!(text.contains("data: {\"reason\":\"upstream\"}\n"));
     assert_eq!(rig.signals.count(Signal::Gap(GapReason::Upstream)), 1);
     assert!(rig.attach(Position::After(1)).gap);
@@ -176,7 +206,11 @@ async fn a_seam_without_events_before_it_is_a_seam() {
     assert!(rig.attach(Position::After(0)).gap || rig.stream.doubtful());
     second.send("data: b\n\n");
     idle().await;
-    assert!(client.text().starts_with(": sse-resume gap reason=upstream\n"));
+    assert!(
+        client
+            .text()
+            .starts_with(": sse-resume gap reason=upstream\n")
+    );
     assert_eq!(rig.signals.count(Signal::Gap(GapReason::Upstream)), 1);
     assert!(rig.attach(Position::After(0)).gap);
 }
@@ -275,7 +309,11 @@ async fn whoever_joins_a_snapshot_stream_gets_the_snapshot() {
     rig.pipe.send("data: {state}\n\n").send("data: change\n\n");
     idle().await;
     let mut joiner = rig.attach(Position::Snapshot);
-    assert_eq!(data(&joiner.text()), ["{state}", "change"], "the first one, too");
+    assert_eq!(
+        data(&joiner.text()),
+        ["{state}", "change"],
+        "the first one, too"
+    );
     rig.pipe.end();
     pass(2).await;
     second.send("data: {new state}\n\n");
@@ -285,7 +323,11 @@ async fn whoever_joins_a_snapshot_stream_gets_the_snapshot() {
     assert_eq!(data(&joiner.text()), ["{new state}"]);
     let mut returning = rig.attach(Position::After(1));
     assert!(returning.snapshot && !returning.gap);
-    assert_eq!(data(&returning.text()), ["{new state}"], "the change is stale");
+    assert_eq!(
+        data(&returning.text()),
+        ["{new state}"],
+        "the change is stale"
+    );
     assert!(!rig.stream.doubtful());
 }
 
@@ -425,16 +467,24 @@ async fn an_event_that_is_too_large_aborts() {
     assert_eq!(rig.stream.phase(), Phase::Resting);
     pass(100).await;
     assert!(rig.script.asked().is_empty(), "it would only come again");
-    assert_eq!(rig.data(), ["1"], "what came before is there for who comes back");
+    assert_eq!(
+        rig.data(),
+        ["1"],
+        "what came before is there for who comes back"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn preserved_ids_are_left_alone_on_a_shared_stream() {
     let (rig, mut client) = Setup::new(Kind::Shared).read();
-    rig.pipe.send("id: a\ndata: 1\n\ndata: 2\n\nid: a\ndata: 3\n\n");
+    rig.pipe
+        .send("id: a\ndata: 1\n\ndata: 2\n\nid: a\ndata: 3\n\n");
     idle().await;
     let text = client.text();
-    assert!(text.starts_with("data: 1\nid: a\n\ndata: 2\n\ndata: 3\nid: s1."), "{text}");
+    assert!(
+        text.starts_with("data: 1\nid: a\n\ndata: 2\n\ndata: 3\nid: s1."),
+        "{text}"
+    );
 
     let (rig, mut client) = Setup::new(Kind::Private)
         .with(|policy| policy.ids = Ids::Preserve)

@@ -49,7 +49,10 @@ fn read(terms: Terms) -> (Session, Instant) {
 }
 
 fn aborted(session: &Session) -> bool {
-    matches!(session.state(), State::Ended(End::Upstream(Ending::Aborted(_))))
+    matches!(
+        session.state(),
+        State::Ended(End::Upstream(Ending::Aborted(_)))
+    )
 }
 
 #[test]
@@ -84,7 +87,12 @@ fn attempts_back_off_until_an_event_comes() {
     let mut now = start;
     session.closed(true, now, 1.0);
     for bound in [1, 2, 4, 8] {
-        assert_eq!(session.state(), State::BackingOff { until: now + secs(bound) });
+        assert_eq!(
+            session.state(),
+            State::BackingOff {
+                until: now + secs(bound)
+            }
+        );
         now += secs(bound);
         session.tick(now, 1.0);
         session.unreachable(now, 1.0);
@@ -94,13 +102,23 @@ fn attempts_back_off_until_an_event_comes() {
     // An answer alone is no sign of health: the backoff goes on from there.
     session.opened(now);
     session.closed(true, now, 1.0);
-    assert_eq!(session.state(), State::BackingOff { until: now + secs(30) });
+    assert_eq!(
+        session.state(),
+        State::BackingOff {
+            until: now + secs(30)
+        }
+    );
     now += secs(30);
     session.tick(now, 1.0);
     session.opened(now);
     session.event(now);
     session.closed(true, now, 1.0);
-    assert_eq!(session.state(), State::BackingOff { until: now + secs(1) });
+    assert_eq!(
+        session.state(),
+        State::BackingOff {
+            until: now + secs(1)
+        }
+    );
 }
 
 #[test]
@@ -108,7 +126,12 @@ fn the_upstream_names_the_first_delay() {
     let (mut session, now) = read(terms());
     session.retry(secs(7));
     session.closed(true, now, 1.0);
-    assert_eq!(session.state(), State::BackingOff { until: now + secs(7) });
+    assert_eq!(
+        session.state(),
+        State::BackingOff {
+            until: now + secs(7)
+        }
+    );
 }
 
 /// `retry: 0` and nobody listening must not be a loop without a pause.
@@ -141,7 +164,12 @@ fn retry_after_is_the_least() {
         retry_after: Some(secs(45)),
     };
     session.refused(busy, now, 0.0);
-    assert_eq!(session.state(), State::BackingOff { until: now + secs(45) });
+    assert_eq!(
+        session.state(),
+        State::BackingOff {
+            until: now + secs(45)
+        }
+    );
 }
 
 #[test]
@@ -159,7 +187,10 @@ fn what_each_status_means() {
     }
     // 200 without an event stream included: a deploy's placeholder page.
     for status in [200, 301, 307, 400, 408, 418, 429, 500, 502, 503, 504] {
-        assert!(matches!(after(status), State::BackingOff { .. }), "{status}");
+        assert!(
+            matches!(after(status), State::BackingOff { .. }),
+            "{status}"
+        );
     }
 }
 
@@ -186,7 +217,12 @@ fn it_gives_up_in_time_and_is_taken_up_again() {
     assert_eq!(session.deadline(), Some(now + secs(300)));
     // As if it were the first attempt.
     session.unreachable(now, 1.0);
-    assert_eq!(session.state(), State::BackingOff { until: now + secs(1) });
+    assert_eq!(
+        session.state(),
+        State::BackingOff {
+            until: now + secs(1)
+        }
+    );
 }
 
 /// An opening that never answers is given up, too.
@@ -206,7 +242,12 @@ fn a_held_session_is_held_that_long() {
     let now = Instant::now();
     let mut session = Session::held(terms(), now, 1.0);
     session.readers(1, now);
-    assert_eq!(session.state(), State::BackingOff { until: now + secs(1) });
+    assert_eq!(
+        session.state(),
+        State::BackingOff {
+            until: now + secs(1)
+        }
+    );
     session.tick(now + secs(1), 1.0);
     assert_eq!(session.state(), State::Connecting);
     session.tick(now + secs(10), 1.0);
@@ -244,13 +285,19 @@ fn linger_is_counted_from_the_last_reader() {
 #[test]
 fn no_linger_is_a_cancellation() {
     let zero = Linger::For(Duration::ZERO);
-    let (mut session, now) = read(Terms { linger: zero, ..terms() });
+    let (mut session, now) = read(Terms {
+        linger: zero,
+        ..terms()
+    });
     session.readers(0, now);
     assert_eq!(session.deadline(), Some(now));
     session.tick(now, 0.5);
     assert_eq!(session.state(), State::Dormant);
 
-    let (mut session, now) = read(Terms { linger: zero, ..one_shot() });
+    let (mut session, now) = read(Terms {
+        linger: zero,
+        ..one_shot()
+    });
     session.readers(0, now);
     session.tick(now, 0.5);
     assert!(aborted(&session));
@@ -259,7 +306,10 @@ fn no_linger_is_a_cancellation() {
 #[test]
 fn complete_lets_a_one_shot_finish_alone() {
     let complete = Linger::Complete;
-    let (mut session, now) = read(Terms { linger: complete, ..one_shot() });
+    let (mut session, now) = read(Terms {
+        linger: complete,
+        ..one_shot()
+    });
     session.readers(0, now);
     assert_eq!(session.deadline(), None);
     session.closed(true, now + secs(3600), 0.5);
@@ -267,7 +317,10 @@ fn complete_lets_a_one_shot_finish_alone() {
     assert_eq!(session.deadline(), Some(now + secs(4200)));
 
     // What has no end is not run to it.
-    let (mut session, now) = read(Terms { linger: complete, ..terms() });
+    let (mut session, now) = read(Terms {
+        linger: complete,
+        ..terms()
+    });
     session.readers(0, now);
     assert_eq!(session.deadline(), Some(now + DEFAULT_LINGER));
 }
@@ -276,7 +329,12 @@ fn complete_lets_a_one_shot_finish_alone() {
 /// a reader, or after, or long after.
 #[test]
 fn complete_does_not_wait_for_ever_with_a_full_buffer() {
-    let stuck = || read(Terms { linger: Linger::Complete, ..one_shot() });
+    let stuck = || {
+        read(Terms {
+            linger: Linger::Complete,
+            ..one_shot()
+        })
+    };
     let retain = secs(600);
 
     let (mut session, now) = stuck();
@@ -290,7 +348,11 @@ fn complete_does_not_wait_for_ever_with_a_full_buffer() {
     session.blocked(true, now + secs(3600));
     session.blocked(true, now + secs(3700));
     let deadline = now + secs(3600) + retain;
-    assert_eq!(session.deadline(), Some(deadline), "a client has that long to come back");
+    assert_eq!(
+        session.deadline(),
+        Some(deadline),
+        "a client has that long to come back"
+    );
     session.readers(1, deadline);
     assert_eq!(session.deadline(), None);
     session.blocked(false, deadline);
@@ -303,15 +365,26 @@ fn complete_does_not_wait_for_ever_with_a_full_buffer() {
 
 #[test]
 fn silence_is_an_end() {
-    let (mut session, now) = read(Terms { upstream_idle: Some(secs(45)), ..terms() });
+    let (mut session, now) = read(Terms {
+        upstream_idle: Some(secs(45)),
+        ..terms()
+    });
     session.event(now + secs(10));
     assert_eq!(session.deadline(), Some(now + secs(55)));
     session.tick(now + secs(54), 1.0);
     assert_eq!(session.state(), State::Live);
     session.tick(now + secs(55), 1.0);
-    assert_eq!(session.state(), State::BackingOff { until: now + secs(56) });
+    assert_eq!(
+        session.state(),
+        State::BackingOff {
+            until: now + secs(56)
+        }
+    );
 
-    let (mut session, now) = read(Terms { upstream_idle: Some(secs(45)), ..one_shot() });
+    let (mut session, now) = read(Terms {
+        upstream_idle: Some(secs(45)),
+        ..one_shot()
+    });
     session.tick(now + secs(45), 1.0);
     assert!(aborted(&session));
 }
@@ -319,7 +392,10 @@ fn silence_is_an_end() {
 /// An upstream that is not read cannot be heard.
 #[test]
 fn silence_of_ones_own_making_is_none() {
-    let (mut session, now) = read(Terms { upstream_idle: Some(secs(45)), ..one_shot() });
+    let (mut session, now) = read(Terms {
+        upstream_idle: Some(secs(45)),
+        ..one_shot()
+    });
     session.blocked(true, now + secs(1));
     assert_eq!(session.deadline(), None);
     session.tick(now + secs(100), 1.0);
@@ -342,7 +418,10 @@ fn a_one_shot_is_never_asked_for_again() {
 
     let (mut session, now) = read(one_shot());
     session.broken("event too large", now);
-    assert_eq!(session.state(), State::Ended(End::Upstream(Ending::Aborted("event too large"))));
+    assert_eq!(
+        session.state(),
+        State::Ended(End::Upstream(Ending::Aborted("event too large")))
+    );
 
     let (mut session, now) = read(one_shot());
     session.reset(now);
@@ -398,7 +477,11 @@ fn what_rests_is_kept_for_a_while_after_the_last_reader() {
     session.tick(now + secs(601), 0.5);
     assert!(!session.is_over());
     session.readers(0, now + secs(1000));
-    assert_eq!(session.deadline(), Some(now + secs(1600)), "its client may come back");
+    assert_eq!(
+        session.deadline(),
+        Some(now + secs(1600)),
+        "its client may come back"
+    );
 }
 
 #[test]
@@ -500,7 +583,14 @@ fn feed(session: &mut Session, input: &Input, now: &mut Instant, jitter: f64) {
         Input::Opened => session.opened(*now),
         Input::Refused(status, retry_after) => {
             let retry_after = retry_after.map(secs);
-            session.refused(Refusal { status: *status, retry_after }, *now, jitter);
+            session.refused(
+                Refusal {
+                    status: *status,
+                    retry_after,
+                },
+                *now,
+                jitter,
+            );
         }
         Input::Unreachable => session.unreachable(*now, jitter),
         Input::Event => session.event(*now),

@@ -149,7 +149,12 @@ impl Script {
     }
 
     pub(crate) fn asked_at(&self) -> Vec<Instant> {
-        self.asked.lock().unwrap().iter().map(|(at, _)| *at).collect()
+        self.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(at, _)| *at)
+            .collect()
     }
 }
 
@@ -161,9 +166,10 @@ impl Source for Script {
         Box::pin(async move {
             match step.unwrap_or(Step::Fail) {
                 Step::Stream(pipe) => Ok(Answer::Stream(pipe.body())),
-                Step::Refuse(status, retry_after) => {
-                    Ok(Answer::Refused(Refusal { status, retry_after }))
-                }
+                Step::Refuse(status, retry_after) => Ok(Answer::Refused(Refusal {
+                    status,
+                    retry_after,
+                })),
                 Step::Fail => Err("connection refused".into()),
                 Step::Hang => std::future::pending().await,
                 Step::Panic => panic!("a handler's own panic, as the test wants it"),
@@ -188,7 +194,10 @@ impl Signals {
     }
 
     pub(crate) fn count(&self, wanted: Signal) -> usize {
-        self.all().iter().filter(|signal| **signal == wanted).count()
+        self.all()
+            .iter()
+            .filter(|signal| **signal == wanted)
+            .count()
     }
 
     pub(crate) fn buffered(&self) -> i64 {
@@ -379,7 +388,9 @@ pub(crate) fn data(text: &str) -> Vec<String> {
 
 /// `count` events with data from `first` on.
 pub(crate) fn events(first: usize, count: usize) -> String {
-    let events: Vec<_> = (first..first + count).map(|n| format!("data: {n}\n\n")).collect();
+    let events: Vec<_> = (first..first + count)
+        .map(|n| format!("data: {n}\n\n"))
+        .collect();
     events.concat()
 }
 
@@ -407,7 +418,8 @@ impl Client {
     }
 
     pub(crate) fn now(&mut self) -> Poll<Next> {
-        self.reader.poll_next(&mut Context::from_waker(Waker::noop()))
+        self.reader
+            .poll_next(&mut Context::from_waker(Waker::noop()))
     }
 
     /// All there is to read now, comments included.

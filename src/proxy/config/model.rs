@@ -10,7 +10,7 @@ use http::{Method, Uri};
 use crate::resume::settings::Settings;
 
 /// A whole, valid `proxy.yaml`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where clients connect. At least one.
     pub listeners: Vec<Listener>,
@@ -27,7 +27,7 @@ pub struct Config {
 }
 
 /// One listening socket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Address and port; port 0 takes a free one.
     pub address: SocketAddr,
@@ -36,7 +36,7 @@ pub struct Listener {
 }
 
 /// PEM files of one TLS listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// Chain, leaf first.
     pub certificate: PathBuf,
@@ -47,7 +47,7 @@ pub struct Tls {
 }
 
 /// How the process ends on SIGTERM.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
     /// One-shot streams and plain requests may finish until then. Default 30 s.
     pub deadline: Duration,
@@ -55,8 +55,17 @@ pub struct Drain {
     pub spread: Duration,
 }
 
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+            spread: Duration::from_secs(10),
+        }
+    }
+}
+
 /// Bounds for the whole process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes retained for replay over all streams. Default 1 GiB.
     pub buffered_bytes: usize,
@@ -68,8 +77,19 @@ pub struct Limits {
     pub write_timeout: Duration,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            buffered_bytes: 1 << 30,
+            connections: 100_000,
+            header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
 /// A named group of equal servers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// `http://` or `https://` with authority, and nothing else.
     pub servers: Vec<Uri>,
@@ -83,6 +103,19 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
 }
 
+impl Upstream {
+    /// These servers, and the default of everything else.
+    pub fn new(servers: Vec<Uri>) -> Self {
+        Self {
+            servers,
+            balance: Balance::default(),
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Some(Duration::from_secs(60)),
+            health_check: None,
+        }
+    }
+}
+
 /// How a server is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
@@ -94,7 +127,7 @@ pub enum Balance {
 }
 
 /// An active health check: GET, healthy on 2xx.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     /// Path and query asked for.
     pub path: String,
@@ -102,8 +135,13 @@ pub struct HealthCheck {
     pub interval: Duration,
 }
 
+impl HealthCheck {
+    /// Time between checks if none is configured.
+    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+}
+
 /// One route: what it matches, where it leads, how its streams behave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Exact host, or `*.suffix`; `None` matches any. Lower case, no port.
     pub host: Option<String>,

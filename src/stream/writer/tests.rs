@@ -72,7 +72,10 @@ impl Bench {
     }
 
     fn publish(&mut self) {
-        assert_eq!(self.writer.is_empty(), self.writer.events() == 0 && self.writer.seams.is_empty());
+        assert_eq!(
+            self.writer.is_empty(),
+            self.writer.events() == 0 && self.writer.seams.is_empty()
+        );
         let batch = self.writer.take();
         assert!(self.writer.is_empty());
         assert_eq!(self.writer.bytes(), 0);
@@ -141,7 +144,10 @@ fn a_repeated_tail_is_dropped_and_proves_the_seam() {
         bench.feed("id: a\ndata: 1\n\nid: b\ndata: 2\n\nid: c\ndata: 3\n\n");
         // Only the order of lines other than `id` and `retry` has to be equal.
         assert_eq!(
-            bench.seam(false, "data: 2\nid: b\n\nretry: 5\nid: c\ndata: 3\n\nid: d\ndata: 4\n\n"),
+            bench.seam(
+                false,
+                "data: 2\nid: b\n\nretry: 5\nid: c\ndata: 3\n\nid: d\ndata: 4\n\n"
+            ),
             SeamKind::Exact
         );
         assert_eq!(bench.blocks().len(), 4);
@@ -154,11 +160,23 @@ fn repeats_that_do_not_reach_the_end_prove_nothing() {
     let mut bench = Bench::new(rules());
     bench.feed("id: a\ndata: 1\n\nid: b\ndata: 2\n\nid: c\ndata: 3\n\n");
     bench.reconnect(false);
-    assert_eq!(bench.feed("id: a\ndata: 1\n\nid: b\ndata: 2\n\n"), [Accepted::Repeated; 2]);
+    assert_eq!(
+        bench.feed("id: a\ndata: 1\n\nid: b\ndata: 2\n\n"),
+        [Accepted::Repeated; 2]
+    );
     assert!(bench.writer.seam_is_open());
-    assert_eq!(bench.feed("id: d\ndata: 4\n\n"), [Accepted::Appended(Some(GAP))]);
+    assert_eq!(
+        bench.feed("id: d\ndata: 4\n\n"),
+        [Accepted::Appended(Some(GAP))]
+    );
     assert!(!bench.writer.seam_is_open());
-    assert_eq!(bench.seams, [Seam { after: 3, kind: GAP }]);
+    assert_eq!(
+        bench.seams,
+        [Seam {
+            after: 3,
+            kind: GAP
+        }]
+    );
 }
 
 #[test]
@@ -182,8 +200,15 @@ fn the_same_bytes_without_an_id_are_no_repeat() {
 fn a_repeat_must_go_on() {
     let mut bench = Bench::new(rules());
     bench.feed("id: x\ndata: 1\n\nid: x\ndata: 1\n\n");
-    assert_eq!(bench.seam(false, "id: x\ndata: 1\n\nid: x\ndata: 1\n\n"), GAP);
-    assert_eq!(bench.blocks().len(), 3, "one is taken for a repeat, not more");
+    assert_eq!(
+        bench.seam(false, "id: x\ndata: 1\n\nid: x\ndata: 1\n\n"),
+        GAP
+    );
+    assert_eq!(
+        bench.blocks().len(),
+        3,
+        "one is taken for a repeat, not more"
+    );
 }
 
 #[test]
@@ -214,7 +239,11 @@ fn dense_ids_prove_or_count() {
     ] {
         let mut bench = Bench::new(rules());
         bench.feed(start);
-        assert_eq!(bench.seam(false, &format!("id: {next}\ndata: z\n\n")), expected, "{next}");
+        assert_eq!(
+            bench.seam(false, &format!("id: {next}\ndata: z\n\n")),
+            expected,
+            "{next}"
+        );
     }
 }
 
@@ -264,10 +293,16 @@ fn partial_repeats_and_dense_ids() {
     let start = "id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n";
     let mut bench = Bench::new(rules());
     bench.feed(start);
-    assert_eq!(bench.seam(false, "id: 2\ndata: b\n\nid: 4\ndata: d\n\n"), SeamKind::Exact);
+    assert_eq!(
+        bench.seam(false, "id: 2\ndata: b\n\nid: 4\ndata: d\n\n"),
+        SeamKind::Exact
+    );
     let mut bench = Bench::new(rules());
     bench.feed(start);
-    assert_eq!(bench.seam(false, "id: 2\ndata: b\n\nid: 5\ndata: d\n\n"), lost(1));
+    assert_eq!(
+        bench.seam(false, "id: 2\ndata: b\n\nid: 5\ndata: d\n\n"),
+        lost(1)
+    );
 }
 
 #[test]
@@ -294,7 +329,13 @@ fn a_declaration_counts_only_if_the_upstream_was_asked() {
 fn a_gap_is_a_gap_though_nothing_came_before() {
     let mut bench = Bench::new(rules());
     assert_eq!(bench.seam(false, "data: 1\n\n"), GAP);
-    assert_eq!(bench.seams, [Seam { after: 0, kind: GAP }]);
+    assert_eq!(
+        bench.seams,
+        [Seam {
+            after: 0,
+            kind: GAP
+        }]
+    );
 }
 
 fn snapshots(ids: Ids) -> Rules {
@@ -317,7 +358,10 @@ fn every_connection_begins_with_a_snapshot() {
     let mut bench = Bench::new(snapshots(Ids::Assign));
     bench.feed("data: s1\n\ndata: +1\n\n");
     assert_eq!(bench.seams, [snapshot_at(0)]);
-    assert_eq!(bench.seam(false, "data: s2\n\ndata: +2\n\n"), SeamKind::Snapshot);
+    assert_eq!(
+        bench.seam(false, "data: s2\n\ndata: +2\n\n"),
+        SeamKind::Snapshot
+    );
     assert_eq!(bench.seams[1..], [snapshot_at(2)]);
     assert_eq!(bench.log.attach(Position::Snapshot).after, 2);
 }
@@ -330,10 +374,17 @@ fn a_snapshot_that_says_nothing_new_is_not_repeated() {
         bench.feed(&format!("{id}data: s\n\n"));
         for _ in 0..3 {
             bench.reconnect(false);
-            assert_eq!(bench.feed(&format!("{id}data: s\n\n")), [Accepted::Repeated]);
+            assert_eq!(
+                bench.feed(&format!("{id}data: s\n\n")),
+                [Accepted::Repeated]
+            );
         }
         assert_eq!(bench.blocks().len(), 2);
-        assert_eq!(bench.log.attach(Position::Snapshot).after, 1, "it begins with that block");
+        assert_eq!(
+            bench.log.attach(Position::Snapshot).after,
+            1,
+            "it begins with that block"
+        );
         assert_eq!(bench.feed("data: +1\n\n"), [Accepted::Appended(None)]);
     }
 }
@@ -368,9 +419,10 @@ fn a_gap_event_has_an_id_of_its_own_from_before_the_gap() {
         bench.seam(false, "id: 5\ndata: e\n\n");
         let blocks = bench.blocks();
         assert_eq!(blocks.len(), 5);
-        assert!(blocks[3].starts_with(
-            "event: sse-gap\ndata: {\"reason\":\"upstream\",\"lost\":1}\nid: s1."
-        ));
+        assert!(
+            blocks[3]
+                .starts_with("event: sse-gap\ndata: {\"reason\":\"upstream\",\"lost\":1}\nid: s1.")
+        );
         assert_eq!(bench.carried(4).as_deref(), Some("3"));
         assert_eq!(bench.log.with(|ring| ring.find(b"5")), Some(5));
         // Whoever saw the last block before it crosses it; whoever saw it, not.
@@ -436,7 +488,10 @@ fn what_it_was_opened_with_is_carried() {
 fn preserved_ids_are_left_alone() {
     let mut bench = Bench::new(preserve());
     bench.feed("id: a\ndata: 1\n\ndata: 2\n\nid\ndata: 3\n\n");
-    assert_eq!(bench.text(), "data: 1\nid: a\n\ndata: 2\n\ndata: 3\nid:\n\n");
+    assert_eq!(
+        bench.text(),
+        "data: 1\nid: a\n\ndata: 2\n\ndata: 3\nid:\n\n"
+    );
     assert_eq!(bench.writer.last_id(), None, "reset");
 }
 
@@ -465,7 +520,11 @@ fn an_id_that_names_another_block_or_does_not_travel_is_replaced() {
         assert_eq!(id_of(&bench.blocks()[0]), Some("a"));
         assert_eq!(bench.carried(2).as_deref(), Some("a"));
         assert_eq!(bench.carried(3).as_deref(), Some("a"));
-        assert_eq!(bench.log.with(|ring| ring.find(b"a")), Some(1), "never too far on");
+        assert_eq!(
+            bench.log.with(|ring| ring.find(b"a")),
+            Some(1),
+            "never too far on"
+        );
     }
 }
 
@@ -502,7 +561,10 @@ fn auto_is_decided_by_the_first_event() {
 #[test]
 fn what_has_no_payload_goes_into_the_next_block() {
     let mut bench = Bench::new(preserve());
-    assert_eq!(bench.feed("id: a\n\nretry: 7\n\nretry: 8\n\nfoo: bar\n\n"), [Accepted::Noted; 4]);
+    assert_eq!(
+        bench.feed("id: a\n\nretry: 7\n\nretry: 8\n\nfoo: bar\n\n"),
+        [Accepted::Noted; 4]
+    );
     assert_eq!(bench.blocks().len(), 0);
     assert_eq!(bench.writer.last_id().unwrap(), "a");
     bench.feed("data: 1\n\ndata: 2\n\n");
@@ -514,7 +576,10 @@ fn what_has_no_payload_goes_into_the_next_block() {
 fn a_blocks_own_id_outweighs_a_noted_one() {
     let mut bench = Bench::new(preserve());
     bench.feed("id: a\n\nid: b\ndata: 1\n\nid: c\n\nid\n\ndata: 2\n\ndata: 3\n\n");
-    assert_eq!(bench.text(), "data: 1\nid: b\n\ndata: 2\nid:\n\ndata: 3\n\n");
+    assert_eq!(
+        bench.text(),
+        "data: 1\nid: b\n\ndata: 2\nid:\n\ndata: 3\n\n"
+    );
 }
 
 #[test]
@@ -523,7 +588,11 @@ fn what_was_noted_does_not_outlive_its_connection() {
     bench.feed("data: 1\n\nid: a\n\nretry: 5\n\n");
     bench.seam(false, "data: 2\n\n");
     assert_eq!(bench.text(), "data: 1\n\ndata: 2\n\n");
-    assert_eq!(bench.writer.last_id().unwrap(), "a", "but the upstream is asked with it");
+    assert_eq!(
+        bench.writer.last_id().unwrap(),
+        "a",
+        "but the upstream is asked with it"
+    );
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! The top level of `proxy.yaml`, key by key.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::listener;
+use super::model::{Config, Drain, Limits, Listener};
+use super::route;
+use super::section::Section;
+use super::tree::Node;
+use super::upstream;
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+const KEYS: [&str; 8] = [
+    "listeners",
+    "admin",
+    "journal",
+    "drain",
+    "limits",
+    "upstreams",
+    "defaults",
+    "routes",
+];
+
+/// Where the proxy listens if nothing is said: on this machine only.
+const DEFAULT_LISTENER: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
+
+/// Reads the whole document. `folder` is where relative file names start.
+pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
+    let top = Section::open(root, &KEYS)?;
+    let listeners = top.read("listeners", |node| listener::read_all(node, folder))?;
+    let admin = top.read_or_off("admin", listener::read_admin)?.flatten();
+    top.read("journal", check_journal)?;
+    let drain = top.read("drain", read_drain)?.unwrap_or_default();
+    let limits = top.read("limits", read_limits)?.unwrap_or_default();
+    let mut upstreams = top
+        .read("upstreams", upstream::read_all)?
+        .unwrap_or_default();
+    let routes = route::read_all(root, &top, &mut upstreams)?;
+
+    let config = Config {
+        listeners: listeners.unwrap_or_else(default_listeners),
+        admin,
+        drain,
+        limits,
+        upstreams,
+        routes,
+    };
+    check_admin(&top, &config)?;
+    check_buffers(&top, &config)?;
+    Ok(config)
+}
+
+/// A configuration without a file: one listener, one upstream, every default.
+pub(super) fn single(listen: SocketAddr, url: &str) -> Result<Config> {
+    let server = upstream::parse_server(url)
+        .map_err(|why| ConfigError::whole(why.about(&format!("\"{}\"", url.escape_debug()))))?;
+    let name = upstream::name_of(url);
+    let upstreams = BTreeMap::from([(name.clone(), upstream::of_server(server))]);
+    Ok(Config {
+        listeners: vec![Listener {
+            address: listen,
+            tls: None,
+        }],
+        admin: None,
+        drain: Drain::default(),
+        limits: Limits::default(),
+        upstreams,
+        routes: vec![route::everything(name)],
+    })
+}
+
+fn default_listeners() -> Vec<Listener> {
+    vec![Listener {
+        address: SocketAddr::from(DEFAULT_LISTENER),
+        tls: None,
+    }]
+}
+
+/// Nothing is kept of it: there is one kind of journal so far.
+fn check_journal(node: &Node) -> Result<()> {
+    const ONLY: &str =
+        "is not in this version, which has only `memory`; write `journal: { kind: memory }`";
+    for entry in node.entries()? {
+        if matches!(entry.name.as_str(), "disk" | "redis") {
+            return Err(entry.error(format!("`{}` {ONLY}", entry.name)));
+        }
+    }
+    // Before unknown keys, as those of the other kinds are among them.
+    if let Some(kind) = node.entries()?.iter().find(|e| e.name == "kind") {
+        match kind.node.text()? {
+            "memory" => {}
+            "disk" | "redis" => {
+                return Err(kind.node.error(format!("{} {ONLY}", kind.node.shown())));
+            }
+            _ => return Err(kind.node.error(kind.node.not_one_of(&["memory"]))),
+        }
+    }
+    Section::open(node, &["kind"]).map(|_| ())
+}
+
+fn read_drain(node: &Node) -> Result<Drain> {
+    let section = Section::open(node, &["deadline", "spread"])?;
+    let default = Drain::default();
+    let deadline = section
+        .read("deadline", Node::duration)?
+        .unwrap_or(default.deadline);
+    // A default gives way to what is written.
+    let spread = section
+        .read("spread", Node::duration)?
+        .unwrap_or(default.spread.min(deadline));
+    if spread > deadline {
+        let node = section.get("spread").unwrap_or(node);
+        return Err(node.error(format!(
+            "{} is longer than drain.deadline, after which everything is cut; \
+             write at most the deadline",
+            node.shown()
+        )));
+    }
+    Ok(Drain { deadline, spread })
+}
+
+fn read_limits(node: &Node) -> Result<Limits> {
+    let section = Section::open(
+        node,
+        &[
+            "buffered_bytes",
+            "connections",
+            "header_timeout",
+            "write_timeout",
+        ],
+    )?;
+    let default = Limits::default();
+    let some_time = |node: &Node| {
+        node.duration_from(Duration::from_millis(100), "no client could be that quick")
+    };
+    Ok(Limits {
+        buffered_bytes: section
+            .read("buffered_bytes", |node| node.size_from(1 << 20))?
+            .unwrap_or(default.buffered_bytes),
+        connections: section
+            .read("connections", Node::count)?
+            .unwrap_or(default.connections),
+        header_timeout: section
+            .read("header_timeout", some_time)?
+            .unwrap_or(default.header_timeout),
+        write_timeout: section
+            .read("write_timeout", some_time)?
+            .unwrap_or(default.write_timeout),
+    })
+}
+
+/// The admin endpoint cannot share a port with clients.
+fn check_admin(top: &Section<'_>, config: &Config) -> Result<()> {
+    let (Some(admin), Some(node)) = (config.admin, top.get("admin")) else {
+        return Ok(());
+    };
+    let taken = config.listeners.iter().any(|l| l.address == admin);
+    if taken && admin.port() != 0 {
+        return Err(node.error(
+            "has the address of a listener; write an address of its own, \
+             such as 127.0.0.1:9901",
+        ));
+    }
+    Ok(())
+}
+
+/// A stream's buffer that could never be filled would be a promise broken.
+fn check_buffers(top: &Section<'_>, config: &Config) -> Result<()> {
+    let whole = config.limits.buffered_bytes;
+    let largest = config
+        .routes
+        .iter()
+        .filter_map(|r| r.sse.buffer.bytes)
+        .max();
+    let (Some(largest), Some(node)) = (largest, top.get("limits")) else {
+        return Ok(());
+    };
+    if largest > whole {
+        return Err(node.error(format!(
+            "buffered_bytes bounds all streams together but is smaller than the largest \
+             buffer of one; write {} or more",
+            super::units::format_size(largest)
+        )));
+    }
+    Ok(())
+}

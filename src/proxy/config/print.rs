@@ -1,0 +1,228 @@
+//! The model as YAML again.
+
+use std::fmt::Write;
+
+use super::model::{Config, Listener, Route, Upstream};
+use super::units::{format_duration, format_range, format_size};
+use super::{sse, upstream, warning};
+use crate::resume::settings::{BufferSettings, Settings};
+use crate::stream::policy::{Join, Linger};
+
+/// The whole configuration.
+pub(super) fn yaml(config: &Config) -> String {
+    let mut page = Page::default();
+    page.line(0, "listeners:");
+    for listener in &config.listeners {
+        print_listener(&mut page, listener);
+    }
+    match config.admin {
+        Some(address) => page.line(0, &format!("admin: {{ address: \"{address}\" }}")),
+        None => page.line(0, "admin: ~"),
+    }
+    page.line(0, "journal: { kind: memory }");
+    page.line(0, "drain:");
+    page.pair(1, "deadline", &format_duration(config.drain.deadline));
+    page.pair(1, "spread", &format_duration(config.drain.spread));
+    print_limits(&mut page, config);
+    print_upstreams(&mut page, config);
+    page.line(0, "routes:");
+    for route in &config.routes {
+        print_route(&mut page, route);
+    }
+    page.text
+}
+
+fn print_listener(page: &mut Page, listener: &Listener) {
+    page.line(1, &format!("- address: \"{}\"", listener.address));
+    let Some(tls) = &listener.tls else {
+        page.pair(2, "tls", "~");
+        return;
+    };
+    page.line(2, "tls:");
+    page.pair(3, "certificate", &quote(&tls.certificate.to_string_lossy()));
+    page.pair(3, "private_key", &quote(&tls.private_key.to_string_lossy()));
+    let client_ca = tls.client_ca.as_ref().map(|path| path.to_string_lossy());
+    page.pair(3, "client_ca", &or_off(client_ca, |path| quote(&path)));
+}
+
+fn print_limits(page: &mut Page, config: &Config) {
+    let limits = &config.limits;
+    page.line(0, "limits:");
+    page.pair(1, "buffered_bytes", &format_size(limits.buffered_bytes));
+    page.pair(1, "connections", &limits.connections.to_string());
+    page.pair(1, "header_timeout", &format_duration(limits.header_timeout));
+    page.pair(1, "write_timeout", &format_duration(limits.write_timeout));
+}
+
+/// Upstreams given in place as a URL are left to their routes.
+fn print_upstreams(page: &mut Page, config: &Config) {
+    let named = config
+        .upstreams
+        .iter()
+        .filter(|(name, _)| !name.contains("://"));
+    let named: Vec<_> = named.collect();
+    if named.is_empty() {
+        page.line(0, "upstreams: {}");
+        return;
+    }
+    page.line(0, "upstreams:");
+    for (name, upstream) in named {
+        print_upstream(page, name, upstream);
+    }
+}
+
+fn print_upstream(page: &mut Page, name: &str, upstream: &Upstream) {
+    page.line(1, &format!("{}:", quote_key(name)));
+    // A URI prints the slash it was not given; the file reads either.
+    let servers = upstream.servers.iter().map(|uri| quote(&uri.to_string()));
+    page.pair(2, "servers", &list(servers));
+    page.pair(2, "balance", word(&upstream::BALANCE, &upstream.balance));
+    page.pair(
+        2,
+        "connect_timeout",
+        &format_duration(upstream.connect_timeout),
+    );
+    page.pair(
+        2,
+        "response_timeout",
+        &or_off(upstream.response_timeout, format_duration),
+    );
+    match &upstream.health_check {
+        Some(check) => {
+            page.line(2, "health_check:");
+            page.pair(3, "path", &quote(&check.path));
+            page.pair(3, "interval", &format_duration(check.interval));
+        }
+        None => page.pair(2, "health_check", "~"),
+    }
+}
+
+fn print_route(page: &mut Page, route: &Route) {
+    page.line(1, &format!("- path: {}", quote(&route.path)));
+    page.pair(2, "host", &or_off(route.host.as_deref(), quote));
+    let methods = route.methods.as_ref();
+    page.pair(
+        2,
+        "methods",
+        &or_off(methods, |m| list(m.iter().map(ToString::to_string))),
+    );
+    page.pair(2, "upstream", &quote(&route.upstream));
+    page.line(2, "sse:");
+    print_identity(page, &route.sse);
+    print_retention(page, &route.sse);
+    print_supervision(page, &route.sse);
+}
+
+/// Whose stream it is and how it is named.
+fn print_identity(page: &mut Page, sse: &Settings) {
+    page.pair(3, "mode", word(&sse::MODES, &sse.mode));
+    page.line(3, "key:");
+    let headers = sse.key.headers.iter().map(|name| quote(name.as_str()));
+    page.pair(4, "headers", &list(headers));
+    let ignored = sse.key.ignore_query.iter().map(|name| quote(name));
+    page.pair(4, "ignore_query", &list(ignored));
+    let principal = sse.principal.iter().map(|c| quote(&warning::name(c)));
+    page.pair(3, "principal", &list(principal));
+    page.pair(3, "ids", word(&sse::IDS, &sse.ids));
+    page.pair(3, "resume", word(&sse::RESUME, &sse.resume));
+}
+
+/// What clients are sent and what is kept for them.
+fn print_retention(page: &mut Page, sse: &Settings) {
+    page.pair(3, "heartbeat", &format_duration(sse.heartbeat));
+    page.pair(3, "retry", &or_off(sse.retry.as_ref(), format_range));
+    let BufferSettings { events, bytes, age } = sse.buffer;
+    page.line(3, "buffer:");
+    page.pair(4, "events", &or_off(events, |count| count.to_string()));
+    page.pair(4, "bytes", &or_off(bytes, format_size));
+    page.pair(4, "age", &or_off(age, format_duration));
+    let linger = match sse.linger {
+        Linger::For(duration) => format_duration(duration),
+        Linger::Complete => "complete".into(),
+    };
+    page.pair(3, "linger", &linger);
+    page.pair(3, "retain", &format_duration(sse.retain));
+    let join = match sse.join {
+        Join::Live => "live".into(),
+        Join::Start => "start".into(),
+        Join::Tail(count) => format!("tail:{count}"),
+    };
+    page.pair(3, "join", &join);
+}
+
+/// What happens when something goes wrong.
+fn print_supervision(page: &mut Page, sse: &Settings) {
+    let reconnect = &sse.reconnect;
+    page.line(3, "reconnect:");
+    page.pair(4, "initial", &format_duration(reconnect.initial));
+    page.pair(4, "max", &format_duration(reconnect.max));
+    page.pair(
+        4,
+        "give_up_after",
+        &format_duration(reconnect.give_up_after),
+    );
+    page.pair(3, "hold", &format_duration(sse.hold));
+    page.pair(3, "on_gap", word(&sse::ON_GAP, &sse.on_gap));
+    page.pair(3, "gap_event", &or_off(sse.gap_event.as_deref(), quote));
+    page.pair(3, "max_event_bytes", &format_size(sse.max_event_bytes));
+    page.pair(3, "batch", &format_duration(sse.batch));
+    page.pair(
+        3,
+        "upstream_idle",
+        &or_off(sse.upstream_idle, format_duration),
+    );
+}
+
+// === YAML ===
+
+#[derive(Debug, Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn line(&mut self, depth: usize, line: &str) {
+        let _ = writeln!(self.text, "{:1$}{line}", "", depth * 2);
+    }
+
+    fn pair(&mut self, depth: usize, key: &str, value: &str) {
+        self.line(depth, &format!("{key}: {value}"));
+    }
+}
+
+fn or_off<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "~".into(), print)
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+/// The word of a value; the tables the reader uses hold every value.
+fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
+    words
+        .iter()
+        .find(|(_, known)| known == value)
+        .map_or("~", |(word, _)| word)
+}
+
+/// A double-quoted scalar. `$` is doubled, as values are expanded when read.
+fn quote(text: &str) -> String {
+    quote_key(&text.replace('$', "$$"))
+}
+
+/// A double-quoted key: keys are not expanded.
+fn quote_key(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() || ('\u{2028}'..='\u{2029}').contains(&c) || c == '\u{feff}' => {
+                let _ = write!(quoted, "\\U{:08X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

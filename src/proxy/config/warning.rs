@@ -1,0 +1,106 @@
+//! What a valid configuration may still get wrong.
+
+use http::header::COOKIE;
+
+use super::model::{Config, Route};
+use crate::resume::settings::{Credential, Mode, Settings};
+
+/// Every warning, in the order of the file.
+pub(super) fn all(config: &Config) -> Vec<String> {
+    let mut warnings = unused_upstreams(config);
+    for (index, route) in config.routes.iter().enumerate() {
+        let key = format!("routes[{index}]");
+        warnings.extend(unreachable(config, index, &key));
+        warnings.extend(stripped_credentials(&route.sse, &key));
+        warnings.extend(bearer_ids(&route.sse, &key));
+    }
+    warnings
+}
+
+fn unused_upstreams(config: &Config) -> Vec<String> {
+    let used = |name: &str| config.routes.iter().any(|route| route.upstream == name);
+    let unused = config.upstreams.keys().filter(|name| !used(name));
+    unused
+        .map(|name| format!("upstreams.{name}: no route leads to it"))
+        .collect()
+}
+
+/// A route that an earlier one leaves nothing to.
+fn unreachable(config: &Config, index: usize, key: &str) -> Option<String> {
+    let route = &config.routes[index];
+    let earlier = config.routes[..index]
+        .iter()
+        .position(|earlier| covers(earlier, route))?;
+    Some(format!(
+        "{key}: never reached, as routes[{earlier}] comes first and matches everything it \
+         does; move it up"
+    ))
+}
+
+/// Whether every request that matches `route` matches `earlier`.
+fn covers(earlier: &Route, route: &Route) -> bool {
+    let host = match (&earlier.host, &route.host) {
+        (None, _) => true,
+        (Some(earlier), Some(host)) => {
+            earlier == host
+                || earlier
+                    .strip_prefix('*')
+                    .is_some_and(|suffix| !host.starts_with('*') && host.ends_with(suffix))
+        }
+        (Some(_), None) => false,
+    };
+    let path = earlier.path == "/"
+        || route
+            .path
+            .strip_prefix(&earlier.path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let methods = match (&earlier.methods, &route.methods) {
+        (None, _) => true,
+        (Some(earlier), Some(methods)) => methods.iter().all(|m| earlier.contains(m)),
+        (Some(_), None) => false,
+    };
+    host && path && methods
+}
+
+/// A shared stream is fetched once for everybody, so a credential outside its
+/// key must not reach the upstream: it would be somebody's, and serve all.
+fn stripped_credentials(sse: &Settings, key: &str) -> Vec<String> {
+    if sse.mode != Mode::Shared {
+        return Vec::new();
+    }
+    let outside = sse.principal.iter().filter(|credential| {
+        let header = match credential {
+            Credential::Header(name) => name,
+            Credential::Cookie(_) => &COOKIE,
+        };
+        !sse.key.headers.contains(header)
+    });
+    outside
+        .map(|credential| {
+            format!(
+                "{key}.sse.principal: {} is stripped from the upstream request, as the route \
+                 is `mode: shared` and its key does not list it",
+                name(credential)
+            )
+        })
+        .collect()
+}
+
+/// Without a principal, whoever learns an id may read the stream.
+fn bearer_ids(sse: &Settings, key: &str) -> Option<String> {
+    let bound = !sse.principal.is_empty() || matches!(sse.mode, Mode::Shared | Mode::Passthrough);
+    (!bound).then(|| {
+        format!(
+            "{key}.sse.principal: is empty, so whoever learns an event id can read the \
+             stream it belongs to"
+        )
+    })
+}
+
+/// A credential as it is written in the file.
+pub(super) fn name(credential: &Credential) -> String {
+    match credential {
+        Credential::Header(name) => name.as_str().to_owned(),
+        Credential::Cookie(name) => format!("cookie:{name}"),
+    }
+}

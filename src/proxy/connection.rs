@@ -1,0 +1,287 @@
+//! One client connection, from its first byte to its last.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+use tower_service::Service;
+
+use super::config::model::Limits;
+use super::forward::Peer;
+use super::io::WriteDeadline;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A request head may be this large; so may what waits to be written to a
+/// client, who has a cursor into the stream's buffer and needs no second one.
+const MAX_BUFFER: usize = 32 * 1024;
+
+/// The same for an HTTP/2 stream's unsent bytes.
+const H2_SEND_BUFFER: usize = 64 * 1024;
+
+/// Streams a client may have open on one HTTP/2 connection.
+const H2_STREAMS: u32 = 256;
+
+/// PING after this much silence, and no longer wait than that for the answer.
+const H2_PING: Duration = Duration::from_secs(20);
+const H2_PONG: Duration = Duration::from_secs(10);
+
+/// Time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What TLS may hold back of what was written to it.
+const TLS_BUFFER: usize = 16 * 1024;
+
+/// A vanished client is probed after this much silence, this often.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What was sent may stay unacknowledged this long. It is the backstop of the
+/// write deadline, which sees only writes that wait: one small event to a
+/// vanished client fits into the kernel's buffer, and unacknowledged data keep
+/// the probes from being sent.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+
+/// How far the server is with its end. Phases only go forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Business as usual.
+    Serving,
+    /// No new connections; those there are end with the request at hand.
+    Draining,
+    /// Time is up.
+    Aborted,
+}
+
+/// A connection's view of the phase. The server knows by its going that the
+/// connection is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct PhaseWatch(pub(crate) watch::Receiver<Phase>);
+
+/// How connections are served: the same for all of them.
+pub(crate) struct Protocol {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    limits: Limits,
+}
+
+// === impl PhaseWatch ===
+
+impl PhaseWatch {
+    /// Waits for `phase`, or for the end of whoever announces it.
+    pub(crate) async fn reached(&mut self, phase: Phase) {
+        let _ = self.0.wait_for(|now| *now >= phase).await;
+    }
+
+    /// The future's output, or `None` as soon as the drain begins.
+    pub(crate) async fn while_serving<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            () = self.reached(Phase::Draining) => None,
+            output = future => Some(output),
+        }
+    }
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(MAX_BUFFER);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(H2_PING)
+            .keep_alive_timeout(H2_PONG)
+            .max_concurrent_streams(H2_STREAMS)
+            .max_send_buf_size(H2_SEND_BUFFER);
+        Self {
+            http1,
+            http2,
+            limits,
+        }
+    }
+
+    /// Serves one connection to its end, or to the end of all.
+    pub(crate) async fn serve<S, B>(
+        &self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        stack: S,
+        mut phase: PhaseWatch,
+    ) where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        if let Err(error) = self.tune(&stream) {
+            // The client has hung up already.
+            tracing::debug!(%error, "cannot set socket options");
+            return;
+        }
+        let peer = Peer {
+            addr,
+            tls: tls.is_some(),
+        };
+        let result = match tls {
+            None => {
+                let Some(is_h2) = phase.while_serving(Box::pin(self.sniff(&stream))).await else {
+                    return;
+                };
+                let io = WriteDeadline::new(stream, self.limits.write_timeout);
+                self.drive(io, is_h2, peer, stack, phase).await
+            }
+            Some(acceptor) => {
+                let io = WriteDeadline::new(stream, self.limits.write_timeout);
+                let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, acceptor.accept(io)));
+                let mut io = match phase.while_serving(handshake).await {
+                    Some(Ok(Ok(io))) => io,
+                    Some(Ok(Err(error))) => {
+                        tracing::debug!(%error, "TLS handshake failed");
+                        return;
+                    }
+                    Some(Err(_)) | None => return,
+                };
+                let (_, session) = io.get_mut();
+                session.set_buffer_limit(Some(TLS_BUFFER));
+                let is_h2 = session.alpn_protocol() == Some(b"h2");
+                self.drive(io, is_h2, peer, stack, phase).await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(error = &error as &dyn Error, "client connection broke");
+        }
+    }
+
+    fn tune(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(stream);
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(PROBE_INTERVAL);
+        socket.set_tcp_keepalive(&keepalive)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED.max(self.limits.write_timeout)))?;
+        Ok(())
+    }
+
+    /// Whether a cleartext client speaks HTTP/2 from the start. Its preface
+    /// begins like no HTTP/1 method does; the bytes are left to be read.
+    async fn sniff(&self, stream: &TcpStream) -> bool {
+        const PREFACE: &[u8; 3] = b"PRI";
+        let peek = || {
+            let mut head = [0; PREFACE.len()];
+            let peeked = stream.peek(&mut head).now_or_never();
+            let count = peeked.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))?;
+            if count > 0 && count < PREFACE.len() && PREFACE.starts_with(&head[..count]) {
+                // Not enough to tell. Said in these words, it means: call again
+                // when there is more than there was.
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(head == *PREFACE)
+        };
+        let sniffed = stream.async_io(Interest::READABLE, peek);
+        // If it failed, or nothing came, HTTP/1 will find out the same and end.
+        let limit = self.limits.header_timeout;
+        matches!(tokio::time::timeout(limit, sniffed).await, Ok(Ok(true)))
+    }
+
+    /// Boxed by protocol, so that a connection is no larger than what it
+    /// speaks, and what preceded it is gone.
+    fn drive<I, S, B>(
+        &self,
+        io: I,
+        is_h2: bool,
+        peer: Peer,
+        stack: S,
+        phase: PhaseWatch,
+    ) -> Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        let io = TokioIo::new(io);
+        let asked = is_h2.then(Arc::<AtomicBool>::default);
+        let first = asked.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(asked) = &first {
+                asked.store(true, Ordering::Relaxed);
+            }
+            request.extensions_mut().insert(peer);
+            stack.clone().oneshot(request)
+        });
+        if let Some(asked) = asked {
+            let connection = self.http2.serve_connection(io, service);
+            let limit = self.limits.header_timeout;
+            Box::pin(async move {
+                tokio::select! {
+                    result = until_done(connection, phase) => result,
+                    () = unasked(limit, &asked) => Ok(()),
+                }
+            })
+        } else {
+            let connection = self.http1.serve_connection(io, service);
+            Box::pin(until_done(connection, phase))
+        }
+    }
+}
+
+/// Resolves if nothing was asked for within `limit`. HTTP/1 has a timeout of
+/// its own; HTTP/2 would wait for ever, for the rest of its preface even.
+async fn unasked(limit: Duration, asked: &AtomicBool) {
+    tokio::time::sleep(limit).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Drives a connection through the phases of the server.
+async fn until_done<C>(connection: C, mut phase: PhaseWatch) -> hyper::Result<()>
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut connection = pin!(connection);
+    for next in [Phase::Draining, Phase::Aborted] {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => return result,
+            () = phase.reached(next) => connection.as_mut().graceful_shutdown(),
+        }
+    }
+    // Dropped with whatever was left to say.
+    Ok(())
+}

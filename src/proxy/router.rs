@@ -1,0 +1,385 @@
+//! Which route a request takes: the first that matches.
+//!
+//! Paths are compared as they came, neither decoded nor normalised, because
+//! they are forwarded as they came. A route decides how a stream behaves; it is
+//! no access control for its upstream.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{HOST, UPGRADE};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::config::model;
+use super::forward::{Forward, ForwardBody, ForwardError};
+use super::rescue::text;
+use crate::resume::{RequestBody, SseBody, SseService};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What stands behind every route.
+pub(crate) type RouteService = SseService<Forward<RequestBody<Incoming>>>;
+
+/// A [`Service`] that hands each request to its route. Clones share the table.
+#[derive(Clone)]
+pub(crate) struct Router {
+    routes: Arc<[Route]>,
+}
+
+/// One route and its stack.
+pub(crate) struct Route {
+    matcher: Matcher,
+    service: RouteService,
+}
+
+/// What a route matches.
+#[derive(Clone, Debug)]
+pub(crate) struct Matcher {
+    host: Option<String>,
+    path: String,
+    methods: Option<Vec<Method>>,
+}
+
+pin_project! {
+    /// What a route answers, or what was answered in its place.
+    pub(crate) struct RouteBody {
+        #[pin]
+        kind: Kind,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind {
+        Routed { #[pin] body: SseBody<ForwardBody> },
+        Text { body: Full<Bytes> },
+    }
+}
+
+/// A request that no route is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// A tunnel is not what this proxy is for.
+    Connect,
+    /// Nor is a WebSocket. (Any other `Upgrade` is an offer, which a server is
+    /// free to ignore, and is not forwarded.)
+    WebSocket,
+    /// HTTP/1.1 without a host, with two, or with one that is none. Were it
+    /// forwarded, the backend might see another host than the one routed by.
+    Host,
+}
+
+// === impl Router ===
+
+impl Router {
+    pub(crate) fn new(routes: impl IntoIterator<Item = Route>) -> Self {
+        Self {
+            routes: routes.into_iter().collect(),
+        }
+    }
+
+    fn route(&self, request: &Request<Incoming>) -> Result<Option<&Route>, Refusal> {
+        if request.method() == Method::CONNECT {
+            return Err(Refusal::Connect);
+        }
+        if wants_websocket(request.headers()) {
+            return Err(Refusal::WebSocket);
+        }
+        let authority = authority(request.version(), request.uri(), request.headers())?;
+        let host = authority.as_ref().map(Authority::host);
+        let (method, path) = (request.method(), request.uri().path());
+        let matches = |route: &&Route| route.matcher.matches(method, host, path);
+        Ok(self.routes.iter().find(matches))
+    }
+}
+
+impl Service<Request<Incoming>> for Router {
+    type Response = Response<RouteBody>;
+    type Error = ForwardError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ForwardError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let refused = match self.route(&request) {
+            Ok(Some(route)) => {
+                tracing::Span::current().record("route", route.matcher.path.as_str());
+                let mut service = route.service.clone();
+                return Box::pin(async move {
+                    std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+                    let response = service.call(request).await?;
+                    Ok(response.map(RouteBody::routed))
+                });
+            }
+            Ok(None) => text(StatusCode::NOT_FOUND, "no route for this request\n"),
+            Err(refusal) => refusal.response(),
+        };
+        Box::pin(std::future::ready(Ok(refused.map(RouteBody::from))))
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.routes.iter().map(|route| &route.matcher))
+            .finish()
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    pub(crate) fn new(route: &model::Route, service: RouteService) -> Self {
+        Self {
+            matcher: Matcher {
+                host: route.host.clone(),
+                path: route.path.clone(),
+                methods: route.methods.clone(),
+            },
+            service,
+        }
+    }
+}
+
+// === impl Matcher ===
+
+impl Matcher {
+    fn matches(&self, method: &Method, host: Option<&str>, path: &str) -> bool {
+        self.matches_method(method) && self.matches_host(host) && self.matches_path(path)
+    }
+
+    fn matches_method(&self, method: &Method) -> bool {
+        let methods = self.methods.as_ref();
+        methods.is_none_or(|methods| methods.contains(method))
+    }
+
+    fn matches_host(&self, host: Option<&str>) -> bool {
+        let Some(pattern) = &self.host else {
+            return true;
+        };
+        // The root dot makes a name absolute, not another one.
+        let host = host.unwrap_or_default();
+        let host = host.strip_suffix('.').unwrap_or(host);
+        match pattern.strip_prefix('*') {
+            // `suffix` begins with the dot, and something must come before it.
+            Some(suffix) => host
+                .len()
+                .checked_sub(suffix.len())
+                .filter(|at| *at > 0)
+                .and_then(|at| host.get(at..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(suffix)),
+            None => host.eq_ignore_ascii_case(pattern),
+        }
+    }
+
+    fn matches_path(&self, path: &str) -> bool {
+        path.strip_prefix(self.path.as_str()).is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/')
+        })
+    }
+}
+
+/// The host a request is for. The target outranks the header, as it does in
+/// what is forwarded.
+fn authority(
+    version: Version,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<Authority>, Refusal> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let first = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::Host);
+    }
+    if let Some(authority) = uri.authority() {
+        return Ok(Some(authority.clone()));
+    }
+    match first {
+        Some(host) => match Authority::try_from(host.as_bytes()) {
+            Ok(authority) if !authority.as_str().contains('@') => Ok(Some(authority)),
+            _ => Err(Refusal::Host),
+        },
+        None if version < Version::HTTP_11 => Ok(None),
+        None => Err(Refusal::Host),
+    }
+}
+
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(UPGRADE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
+impl Refusal {
+    fn response(self) -> Response<Full<Bytes>> {
+        match self {
+            Self::Connect => text(StatusCode::NOT_IMPLEMENTED, "CONNECT is not supported\n"),
+            Self::WebSocket => text(
+                StatusCode::NOT_IMPLEMENTED,
+                "WebSocket is not supported by this proxy\n",
+            ),
+            Self::Host => text(
+                StatusCode::BAD_REQUEST,
+                "the request must name one valid host\n",
+            ),
+        }
+    }
+}
+
+// === impl RouteBody ===
+
+impl RouteBody {
+    fn routed(body: SseBody<ForwardBody>) -> Self {
+        Self {
+            kind: Kind::Routed { body },
+        }
+    }
+}
+
+impl From<Full<Bytes>> for RouteBody {
+    fn from(body: Full<Bytes>) -> Self {
+        Self {
+            kind: Kind::Text { body },
+        }
+    }
+}
+
+impl Body for RouteBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().kind.project() {
+            KindProj::Routed { body } => body.poll_frame(cx),
+            KindProj::Text { body } => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Routed { body } => body.is_end_stream(),
+            Kind::Text { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Routed { body } => body.size_hint(),
+            Kind::Text { body } => body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matcher(host: Option<&str>, path: &str) -> Matcher {
+        Matcher {
+            host: host.map(str::to_owned),
+            path: path.to_owned(),
+            methods: None,
+        }
+    }
+
+    #[test]
+    fn a_path_matches_by_segment() {
+        let cases = [
+            ("/a", "/a", true),
+            ("/a", "/a/", true),
+            ("/a", "/a/b", true),
+            ("/a", "/ab", false),
+            ("/a", "/A", false),
+            ("/a", "/b/a", false),
+            ("/a/", "/a/b", true),
+            ("/a/", "/a", false),
+            ("/", "/", true),
+            ("/", "/anything", true),
+            ("/", "*", false),
+        ];
+        for (prefix, path, expected) in cases {
+            assert_eq!(
+                matcher(None, prefix).matches_path(path),
+                expected,
+                "{prefix} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_matches_whole_or_by_suffix() {
+        let cases = [
+            ("a.example", Some("a.example"), true),
+            ("a.example", Some("A.Example"), true),
+            ("a.example", Some("a.example."), true),
+            ("a.example", Some("b.a.example"), false),
+            ("a.example", None, false),
+            ("*.a.example", Some("b.a.example"), true),
+            ("*.a.example", Some("c.b.A.example"), true),
+            ("*.a.example", Some("a.example"), false),
+            ("*.a.example", Some(".a.example"), false),
+            ("*.a.example", Some("ba.example"), false),
+            ("*.a.example", None, false),
+        ];
+        for (pattern, host, expected) in cases {
+            assert_eq!(
+                matcher(Some(pattern), "/").matches_host(host),
+                expected,
+                "{pattern} {host:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn methods_are_listed_or_free() {
+        let mut only_get = matcher(None, "/");
+        assert!(only_get.matches_method(&Method::DELETE));
+        only_get.methods = Some(vec![Method::GET]);
+        assert!(only_get.matches_method(&Method::GET));
+        assert!(!only_get.matches_method(&Method::POST));
+    }
+
+    #[test]
+    fn one_valid_host_and_the_target_outranks_it() {
+        let host = |version, uri: &str, hosts: &[&str]| {
+            let headers = hosts
+                .iter()
+                .map(|host| (HOST, host.parse().unwrap()))
+                .collect();
+            authority(version, &uri.parse().unwrap(), &headers).map(|a| a.map(|a| a.to_string()))
+        };
+        let http11 = Version::HTTP_11;
+        assert_eq!(host(http11, "/", &["a:80"]), Ok(Some("a:80".into())));
+        assert_eq!(host(http11, "http://b/", &["a"]), Ok(Some("b".into())));
+        assert_eq!(
+            host(Version::HTTP_2, "https://b/", &[]),
+            Ok(Some("b".into()))
+        );
+        assert_eq!(host(Version::HTTP_10, "/", &[]), Ok(None));
+        assert_eq!(host(http11, "/", &[]), Err(Refusal::Host));
+        assert_eq!(host(http11, "/", &["a", "a"]), Err(Refusal::Host));
+        assert_eq!(host(http11, "/", &["a b"]), Err(Refusal::Host));
+        assert_eq!(host(http11, "/", &["u@a"]), Err(Refusal::Host));
+        assert_eq!(host(http11, "/", &[""]), Err(Refusal::Host));
+    }
+}

@@ -1,0 +1,124 @@
+//! A network that fails on command, between client and proxy.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::PATIENCE;
+
+/// Passes bytes both ways until told to cut, and remembers them.
+pub(crate) struct Relay {
+    url: String,
+    wire: Arc<Wire>,
+}
+
+struct Wire {
+    target: SocketAddr,
+    /// How often all connections were cut.
+    cuts: watch::Sender<usize>,
+    to_client: watch::Sender<Vec<u8>>,
+    to_proxy: watch::Sender<Vec<u8>>,
+}
+
+impl Relay {
+    /// To a server given by scheme and authority.
+    pub(crate) async fn to(url: &str) -> Self {
+        let target = url.strip_prefix("http://").unwrap().parse().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let wire = Arc::new(Wire {
+            target,
+            cuts: watch::Sender::new(0),
+            to_client: watch::Sender::new(Vec::new()),
+            to_proxy: watch::Sender::new(Vec::new()),
+        });
+        let shared = Arc::clone(&wire);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let wire = Arc::clone(&shared);
+                // Subscribed here, so that no cut after the accept is missed.
+                let cuts = wire.cuts.subscribe();
+                tokio::spawn(async move { wire.carry(client, cuts).await });
+            }
+        });
+        Self { url, wire }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Resets every open connection, as a dying network does.
+    pub(crate) fn cut(&self) {
+        self.wire.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Waits until `count` more heartbeats have gone to clients.
+    pub(crate) async fn heartbeats(&self, count: usize) {
+        let so_far = heartbeats(&self.wire.to_client.borrow());
+        let mut tap = self.wire.to_client.subscribe();
+        let reached = tap.wait_for(|bytes| heartbeats(bytes) >= so_far + count);
+        assert!(
+            timeout(PATIENCE, reached).await.is_ok(),
+            "no {count} heartbeats after the first {so_far}; to clients went:\n{}",
+            self.sent_to_clients(),
+        );
+    }
+
+    pub(crate) fn sent_to_clients(&self) -> String {
+        String::from_utf8_lossy(&self.wire.to_client.borrow()).into_owned()
+    }
+
+    /// All that clients have sent, in lower case: header names are written in
+    /// any.
+    pub(crate) fn sent_by_clients(&self) -> String {
+        String::from_utf8_lossy(&self.wire.to_proxy.borrow()).to_lowercase()
+    }
+}
+
+impl Wire {
+    async fn carry(&self, client: TcpStream, mut cuts: watch::Receiver<usize>) -> io::Result<()> {
+        let server = TcpStream::connect(self.target).await?;
+        for socket in [&client, &server] {
+            socket.set_nodelay(true)?;
+            // Whatever ends this other than two clean ends resets both.
+            socket.set_zero_linger()?;
+        }
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        let up = copy(&mut from_client, &mut to_server, &self.to_proxy);
+        let down = copy(&mut from_server, &mut to_client, &self.to_client);
+        tokio::select! {
+            // Both directions have ended cleanly; nothing is left to reset.
+            result = async { tokio::try_join!(up, down) } => result.map(drop),
+            // Dropping the sockets with zero linger resets them.
+            _ = cuts.changed() => Ok(()),
+        }
+    }
+}
+
+/// Bare comment lines; in HTTP/1.1 each is a chunk, after the line of its size.
+fn heartbeats(bytes: &[u8]) -> usize {
+    bytes.windows(3).filter(|window| window == b"\n:\n").count()
+}
+
+async fn copy(
+    from: &mut (impl AsyncReadExt + Unpin),
+    to: &mut (impl AsyncWriteExt + Unpin),
+    tap: &watch::Sender<Vec<u8>>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..count]).await?;
+        tap.send_modify(|bytes| bytes.extend_from_slice(&buffer[..count]));
+    }
+}

@@ -1,0 +1,23 @@
+//! The proxy over real sockets: one scenario per file.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop there"
+)]
+
+mod harness;
+#[path = "../support/upstream.rs"]
+mod upstream;
+
+mod admin;
+mod bind;
+mod bytes;
+mod drain;
+mod errors;
+mod failover;
+mod headers;
+mod health;
+mod http2;
+mod https_upstream;
+mod limits;
+mod tls;

@@ -1,0 +1,28 @@
+//! The middleware from outside: what clients get of a scripted upstream.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod client_cut;
+mod cursor_table;
+mod drain;
+mod head;
+mod heartbeats;
+mod limits;
+mod named;
+mod one_shot;
+mod passthrough;
+mod principals;
+mod shared;
+mod slow_reader;
+mod snapshots;
+mod sockets;
+mod stacks;
+mod supervision;
+mod upstream_cut;

@@ -1,0 +1,60 @@
+//! One-shots that the application names by a header of its own.
+
+use http::HeaderName;
+use tower_sse::SseLayer;
+
+use crate::support::{App, End, Upstream, event, numbers, post};
+
+fn layer() -> SseLayer {
+    SseLayer::new().key_header(HeaderName::from_static("idempotency-key"))
+}
+
+/// A client that lost the answer before it saw an id has only the name.
+#[tokio::test(start_paused = true)]
+async fn the_same_name_gets_the_same_answer_from_its_beginning() {
+    let upstream = Upstream::piped();
+    let app = App::new(&layer(), &upstream);
+    let ask = |name: &str| app.send(post("/chat").header("idempotency-key", name));
+    let mut first = ask("a").await;
+    upstream.pipe(0).send(event(1) + &event(2));
+    let id = first.event().await.id;
+    drop(first);
+
+    let mut again = ask("a").await;
+    // The ids it was given still lead back to it, too.
+    let mut resumed = app.post("/chat", &id).await;
+    upstream.pipe(0).send(event(3));
+    upstream.end();
+    assert_eq!(again.rest_data().await, (numbers(1..=3), End::Clean));
+    assert_eq!(resumed.rest_data().await, (numbers(2..=3), End::Clean));
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_name_another_principal_and_no_name_are_other_requests() {
+    let upstream = Upstream::piped();
+    let app = App::new(&layer(), &upstream);
+    let ask = |name: &str, user: &str| {
+        let request = post("/chat").header("idempotency-key", name);
+        app.send(request.header("authorization", user))
+    };
+    let _first = ask("a", "alice").await;
+    let _name = ask("b", "alice").await;
+    let _user = ask("a", "bob").await;
+    let _none = app.post("/chat", "").await;
+    let _none = app.post("/chat", "").await;
+    assert_eq!(upstream.count(), 5);
+    let _again = ask("a", "alice").await;
+    assert_eq!(upstream.count(), 5);
+}
+
+/// An id that cannot be read does not make it another request.
+#[tokio::test(start_paused = true)]
+async fn a_malformed_id_does_not_execute_it_again() {
+    let upstream = Upstream::piped();
+    let app = App::new(&layer(), &upstream);
+    let _first = app.send(post("/chat").header("idempotency-key", "a")).await;
+    let again = post("/chat").header("idempotency-key", "a");
+    let _again = app.send(again.header("last-event-id", "s1.nonsense")).await;
+    assert_eq!(upstream.count(), 1);
+}
