@@ -429,6 +429,7 @@ impl Client {
             match self.now() {
                 Poll::Ready(Next::Data { chunk, .. }) => text.extend_from_slice(&chunk.bytes),
                 Poll::Ready(Next::Comment(line)) => text.extend_from_slice(&line),
+                Poll::Ready(Next::Gap(_)) => text.extend_from_slice(GAP.as_bytes()),
                 _ => return String::from_utf8(text).unwrap(),
             }
         }
@@ -440,12 +441,15 @@ impl Client {
         loop {
             match self.next().await {
                 Next::Data { chunk, .. } => text.extend_from_slice(&chunk.bytes),
-                Next::Comment(_) => {}
+                Next::Comment(_) | Next::Gap(_) => {}
                 end => return (data(std::str::from_utf8(&text).unwrap()), end),
             }
         }
     }
 }
+
+/// How a reader's `Next::Gap` stands in the text of a [`Client`].
+pub(crate) const GAP: &str = "(gap)\n";
 
 pub(crate) const CLEAN: Poll<Next> = Poll::Ready(Next::Ended(Ending::Complete));
 
