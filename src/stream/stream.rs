@@ -361,7 +361,7 @@ mod tests {
         let epoch = Epoch::private().unwrap();
         let key = Key::Epoch(epoch);
         Arc::new(Stream::new(
-            key,
+            (key, None),
             epoch,
             policy,
             Head::default(),
