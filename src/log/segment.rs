@@ -100,6 +100,9 @@ impl Segment {
     /// segment. Without this, a trickle of events would hold a whole segment
     /// for the few of them that are retained.
     pub(crate) fn forget_before(&mut self, seq: u64) {
+        if self.pieces.len() < 2 {
+            return;
+        }
         let start = self.start_of(self.index(seq));
         let gone = self
             .pieces

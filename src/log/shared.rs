@@ -238,15 +238,21 @@ impl Log {
 
     fn wake_readers(&self, mut state: MutexGuard<'_, State>) {
         let mut wakers = std::mem::take(&mut state.wakers);
-        wakers.extend(state.readers.iter_mut().filter_map(|(_, s)| s.waker.take()));
+        let mut waiting = state.readers.iter_mut().filter_map(|(_, s)| s.waker.take());
+        // Most logs have one reader, for whom no list need be taken and put back.
+        let first = waiting.next();
+        wakers.extend(waiting);
+        if wakers.is_empty() {
+            state.wakers = wakers;
+            drop(state);
+            return wake(first);
+        }
         drop(state);
-        let empty = wakers.is_empty();
+        wake(first);
         for waker in wakers.drain(..) {
             waker.wake();
         }
-        if !empty {
-            self.state().wakers = wakers;
-        }
+        self.state().wakers = wakers;
     }
 
     /// Adds a reader. Where it begins and what it is told are decided under one
@@ -321,9 +327,9 @@ impl Log {
             state.room = None;
             return Poll::Ready(());
         }
-        let stale = state.room.replace(cx.waker().clone());
+        let old = state.room.replace(cx.waker().clone());
         drop(state);
-        drop(stale);
+        drop(old);
         Poll::Pending
     }
 
@@ -382,9 +388,9 @@ impl Log {
             .as_ref()
             .is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
-            let stale = own.waker.replace(cx.waker().clone());
+            let old = own.waker.replace(cx.waker().clone());
             drop(guard);
-            drop(stale);
+            drop(old);
         }
         Poll::Pending
     }

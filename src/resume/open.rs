@@ -356,11 +356,9 @@ impl Opening {
         let Some((subscription, attached)) = stream.attach(Position::Oldest) else {
             return attach::unavailable();
         };
-        for key in stream.keys() {
-            registry.insert(key.clone(), &stream);
-        }
+        registry.insert(stream.key.clone(), &stream);
         if let Some(claimed) = claimed {
-            claimed.done();
+            claimed.fill(&stream);
         }
         tokio::spawn(pump.run());
         dress(&mut head.headers, Some(resumed));

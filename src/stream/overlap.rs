@@ -46,16 +46,17 @@ impl Overlap {
         resume: UpstreamResume,
         dense: &Dense,
     ) -> Verdict {
-        if let Some(seq) = self.repeated(block, ring) {
-            self.matched = Some(seq);
-            return Verdict::Repeat;
-        }
+        // A snapshot is kept whole, whatever of it was there before.
         if resume == UpstreamResume::Snapshot {
             return if restates_last(block, ring) {
                 Verdict::Restated
             } else {
                 Verdict::Fresh(SeamKind::Snapshot)
             };
+        }
+        if let Some(seq) = self.repeated(block, ring) {
+            self.matched = Some(seq);
+            return Verdict::Repeat;
         }
         Verdict::Fresh(self.seam(block, resume, dense))
     }
@@ -90,9 +91,15 @@ impl Overlap {
 }
 
 fn restates_last(block: &Block, ring: &Ring) -> bool {
-    block.id == IdField::Absent
+    let last = ring.high();
+    let same_id = match &block.id {
+        IdField::Absent => true,
+        IdField::Reset => false,
+        IdField::Set(id) => ring.find(id) == Some(last),
+    };
+    same_id
         && ring
-            .block(ring.high())
+            .block(last)
             .is_some_and(|last| same_payload(&last, block))
 }
 
@@ -122,11 +129,9 @@ impl Dense {
     }
 
     /// A gap that was found and reported does not make the numbering less
-    /// dense: go on from the first id after it.
-    pub(crate) fn jump(&mut self, id: &IdField) {
-        if let (Some(number), false) = (number(id), self.broken) {
-            self.last = number.checked_sub(1);
-        }
+    /// dense, nor more: go on from the first id after it.
+    pub(crate) fn jump(&mut self) {
+        self.last = None;
     }
 
     /// How many events lie between the last one and the one with this id.

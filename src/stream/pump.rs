@@ -11,15 +11,15 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use tokio::time::{Instant, Sleep};
 
-use super::id::Epoch;
-use super::policy::{Ids, Kind};
+use super::id::{Epoch, is_header_safe};
+use super::policy::{Ids, Kind, UpstreamResume};
 use super::registry::{Key, Registry, STREAM_COST};
 use super::session::{End, Session, State, Terms};
 use super::source::{Answer, BoxError, Opening, Source, UpstreamBody};
 use super::stream::{Orders, Phase, Policy, Stream};
 use super::writer::{Accepted, Rules, Writer};
 use crate::journal::Name;
-use crate::log::{Hold, SeamKind};
+use crate::log::{Ending, Hold, SeamKind};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::wire::{Decoder, Frame, encode_comment};
 
@@ -28,6 +28,7 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// Moves one stream's bytes. Made together with its [`Stream`]; runs until the
 /// stream is forgotten.
+#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
 pub struct Pump {
     stream: Arc<Stream>,
     registry: Weak<Registry>,
@@ -43,16 +44,26 @@ pub struct Pump {
     blocked: bool,
     /// The next upstream connection is to begin from scratch.
     afresh: bool,
+    /// Whether the upstream was asked for what follows an id.
+    asked: bool,
     /// Whether readers were told that the upstream is given up.
     failed: bool,
     batch_events: usize,
     batch_bytes: usize,
+    /// What was published since other tasks had their turn.
+    run: Run,
+}
+
+/// An amount of events.
+#[derive(Default)]
+struct Run {
+    events: usize,
+    bytes: usize,
 }
 
 enum Upstream {
     None,
-    /// Since when, and whether asked for what follows an id.
-    Opening(Opening, Instant, bool),
+    Opening(Opening, Instant),
     Open(Connection),
 }
 
@@ -71,7 +82,7 @@ struct Timer {
 
 enum Wake {
     Orders(Orders),
-    Opened(Result<Answer, BoxError>, Instant, bool),
+    Opened(Result<Answer, BoxError>, Instant),
     Data(Bytes),
     Closed(Result<(), BoxError>),
     Room,
@@ -172,9 +183,11 @@ impl Pump {
             flush_at: None,
             blocked: false,
             afresh: false,
+            asked,
             failed: false,
             batch_events: (policy.limits.events / 4).max(1),
             batch_bytes: (policy.limits.bytes / 4).clamp(1, BATCH_BYTES),
+            run: Run::default(),
             stream,
         }
     }
@@ -188,7 +201,7 @@ impl Pump {
             }
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Orders(orders) => self.obey(orders),
-                Wake::Opened(answer, since, asked) => self.opened(answer, since, asked),
+                Wake::Opened(answer, since) => self.opened(answer, since),
                 Wake::Data(data) => {
                     self.decoder.push(data);
                     self.work().await;
@@ -247,7 +260,7 @@ impl Pump {
         }
     }
 
-    fn opened(&mut self, answer: Result<Answer, BoxError>, since: Instant, asked: bool) {
+    fn opened(&mut self, answer: Result<Answer, BoxError>, since: Instant) {
         let now = Instant::now();
         let observer = Arc::clone(&self.stream.policy.observer);
         self.upstream = Upstream::None;
@@ -256,7 +269,7 @@ impl Pump {
                 observer.observe(Signal::UpstreamHead(now.duration_since(since)));
                 self.session.opened(now);
                 self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
-                self.writer.begin_connection(asked);
+                self.writer.begin_connection(self.asked);
                 self.upstream = Upstream::Open(Connection::new(body, &observer, now));
             }
             Ok(Answer::Refused(refusal)) => {
@@ -309,9 +322,7 @@ impl Pump {
             if !self.stream.log.has_room(self.hold()) {
                 return self.block();
             }
-            // Readers that were woken get to run before the log moves on: a
-            // burst must not outrun those that keep up.
-            tokio::task::yield_now().await;
+            self.rest().await;
         }
         if self.stream.policy.batch.is_zero() {
             self.publish().await;
@@ -320,6 +331,16 @@ impl Pump {
         }
         if !self.stream.log.has_room(self.hold()) {
             self.block();
+        }
+        self.rest().await;
+    }
+
+    /// Readers that were woken get to run before the log moves on: a burst must
+    /// not outrun those that keep up, be it one chunk or many that are ready.
+    async fn rest(&mut self) {
+        if self.run.events >= self.batch_events || self.run.bytes >= self.batch_bytes {
+            self.run = Run::default();
+            tokio::task::yield_now().await;
         }
     }
 
@@ -375,6 +396,8 @@ impl Pump {
             return;
         }
         let batch = self.writer.take();
+        self.run.events += batch.entries.len();
+        self.run.bytes += batch.bytes.len();
         let policy = &self.stream.policy;
         if let Some(kept) = policy.journal.append(&self.name(), &batch)
             && let Err(error) = kept.await
@@ -445,18 +468,38 @@ impl Pump {
                 if self.stream.log.ending().is_none() {
                     self.stream.log.end(match end {
                         End::Upstream(ending) => ending,
-                        End::Status(_) => crate::log::Ending::Complete,
+                        End::Status(_) => Ending::Complete,
                     });
                 }
                 Phase::Ended(end)
             }
         };
-        let seam_open = self.writer.seam_is_open() || !matches!(self.upstream, Upstream::Open(_));
-        self.stream.set_phase(phase, seam_open);
+        self.stream.set_phase(phase, self.is_doubtful());
+    }
+
+    /// Whether a gap is to be feared that the log does not know of yet.
+    fn is_doubtful(&self) -> bool {
+        let connected = matches!(self.upstream, Upstream::Open(_));
+        let unjudged = !connected || self.writer.seam_is_open();
+        let promised = match (self.stream.policy.resume, &self.upstream) {
+            (UpstreamResume::None, _) => false,
+            (UpstreamResume::Snapshot, _) => true,
+            (UpstreamResume::LastEventId, Upstream::None) => !self.afresh && self.can_ask(),
+            (UpstreamResume::LastEventId, _) => self.asked,
+        };
+        self.writer.has_gap() || (unjudged && !promised)
+    }
+
+    /// Whether the upstream can be asked to go on from where it was. An id that
+    /// does not travel well in a header asks for something else, or nothing.
+    fn can_ask(&self) -> bool {
+        let last_id = self.writer.last_id();
+        last_id.is_some_and(|id| is_header_safe(id))
     }
 
     async fn connect(&mut self) {
-        if matches!(self.upstream, Upstream::Opening(..)) {
+        // A reset concerns the attempt under way as well.
+        if matches!(self.upstream, Upstream::Opening(..)) && !self.afresh {
             return;
         }
         self.disconnect().await;
@@ -466,16 +509,17 @@ impl Pump {
             return;
         };
         self.observe(Signal::UpstreamReconnect);
-        let after = self.writer.last_id().filter(|_| !self.afresh).cloned();
+        self.asked = !self.afresh && self.can_ask();
         self.afresh = false;
-        let asked = after.is_some();
-        self.upstream = Upstream::Opening(source.open(after), now, asked);
+        let after = self.writer.last_id().filter(|_| self.asked).cloned();
+        self.upstream = Upstream::Opening(source.open(after), now);
     }
 
     /// What was decoded is published; an unfinished block is dropped with the
     /// connection that owed its end.
     async fn disconnect(&mut self) {
         self.upstream = Upstream::None;
+        self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
         self.unblock();
         self.publish().await;
     }
@@ -485,15 +529,6 @@ impl Pump {
         if let Err(error) = policy.journal.remove(&self.name()).await {
             tracing::warn!(%error, "a forgotten stream stays in the journal");
         }
-        let freed = self.stream.log.give_up(true);
-        if let Some(registry) = self.registry.upgrade() {
-            for key in self.stream.keys() {
-                registry.remove(key, &self.stream);
-            }
-            registry.charge(freed - STREAM_COST);
-        }
-        self.observe(Signal::Buffered(freed));
-        self.observe(Signal::StreamClosed);
     }
 
     fn name(&self) -> Name {
@@ -505,16 +540,37 @@ impl Pump {
     }
 }
 
+/// However it goes: forgotten, never run, or taken down by a panic of the
+/// service it called. A stream that nobody moves must not be found, and its
+/// readers must not wait for it.
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.stream.abandon();
+        if self.stream.log.ending().is_none() {
+            self.stream.log.end(Ending::Aborted("stream abandoned"));
+        }
+        let freed = self.stream.log.give_up(true);
+        if let Some(registry) = self.registry.upgrade() {
+            for key in self.stream.keys() {
+                registry.remove(key, &self.stream);
+            }
+            registry.charge(freed - STREAM_COST);
+        }
+        self.observe(Signal::Buffered(freed));
+        self.observe(Signal::StreamClosed);
+    }
+}
+
 impl Upstream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         match self {
             Self::None => Poll::Pending,
-            Self::Opening(opening, since, asked) => {
-                let (since, asked) = (*since, *asked);
+            Self::Opening(opening, since) => {
+                let since = *since;
                 opening
                     .as_mut()
                     .poll(cx)
-                    .map(|answer| Wake::Opened(answer, since, asked))
+                    .map(|answer| Wake::Opened(answer, since))
             }
             Self::Open(connection) => connection.poll(cx),
         }

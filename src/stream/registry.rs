@@ -12,9 +12,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::id::Epoch;
-use super::stream::Stream;
+use super::stream::{Standing, Stream};
 use crate::journal::Name;
-use crate::log::Ring;
 
 /// What a stream is found by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,9 +88,10 @@ pub struct Claimed {
 }
 
 impl Claimed {
-    /// The stream is in its place.
-    pub fn done(mut self) {
+    /// Puts the stream in its place.
+    pub fn fill(mut self, stream: &Arc<Stream>) {
         self.open = true;
+        self.registry.insert(self.key.clone(), stream);
     }
 }
 
@@ -181,30 +181,28 @@ impl Registry {
         let Ok(_one) = self.evicting.try_lock() else {
             return true;
         };
-        // Their pumps free them, but not at once: what they hold is as good as
-        // free, or all would be evicted where one is enough.
-        let (leaving, others): (Vec<_>, Vec<_>) =
-            self.streams().into_iter().partition(|s| s.is_leaving());
-        let held = |stream: &Arc<Stream>| {
-            let blocks = stream.log().with(Ring::bytes);
-            STREAM_COST + i64::try_from(blocks).unwrap_or(i64::MAX)
-        };
-        let mut left = self.bytes.load(Ordering::Relaxed) - leaving.iter().map(held).sum::<i64>();
-        let mut unread: Vec<_> = others
-            .into_iter()
-            .filter_map(|stream| stream.unread_since().map(|since| (since, stream)))
-            .collect();
+        // Evicted streams go when their tasks get to it: what they will free is
+        // counted as free already, or all would have to go.
+        let mut bytes = self.bytes.load(Ordering::Relaxed);
+        let mut unread = Vec::new();
+        for stream in self.streams() {
+            match stream.standing() {
+                Standing::Read => {}
+                Standing::Unread(since) => unread.push((since, stream)),
+                Standing::Leaving => bytes -= stream.cost(),
+            }
+        }
         unread.sort_by_key(|(since, _)| *since);
         // Make room for more than one batch, so that this is done rarely.
         let target = self.cap - self.cap / 16;
         for (_, stream) in unread {
-            if left <= target {
+            if bytes <= target {
                 break;
             }
-            left -= held(&stream);
+            bytes -= stream.cost();
             stream.evict();
         }
-        left > self.cap
+        bytes > self.cap
     }
 
     /// Every stream there is now.

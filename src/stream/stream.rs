@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::id::Epoch;
 use super::policy::{Ids, Kind, Linger, Reconnect, UpstreamResume};
-use super::registry::Key;
+use super::registry::{Key, STREAM_COST};
 use super::session::End;
 use crate::journal::{Journal, Name};
-use crate::log::{Attached, Limits, Log, Position};
+use crate::log::{Attached, Limits, Log, Position, Ring};
 use crate::observe::{Observer, Signal};
 
 /// What is decided about a stream when it comes into being.
@@ -90,7 +90,7 @@ struct Control {
     readers: usize,
     unread_since: Option<Instant>,
     phase: Phase,
-    seam_open: bool,
+    doubtful: bool,
     /// What the pump has not seen yet.
     news: Option<News>,
     pump: Option<Waker>,
@@ -114,6 +114,16 @@ pub enum Phase {
     Ended(End),
     /// It is forgotten: act as if it were not there.
     Gone,
+}
+
+/// How much a stream is needed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Standing {
+    Read,
+    /// Nobody reads it since then.
+    Unread(Instant),
+    /// It was told to go, or has gone.
+    Leaving,
 }
 
 /// What the pump finds when it looks.
@@ -153,7 +163,7 @@ impl Stream {
                 readers: 0,
                 unread_since: Some(Instant::now()),
                 phase: Phase::Active,
-                seam_open: false,
+                doubtful: false,
                 news: None,
                 pump: None,
             }),
@@ -180,13 +190,12 @@ impl Stream {
         self.control().phase
     }
 
-    /// Whether blocks may be missing at a seam that is not judged yet.
+    /// Whether blocks may be missing at a seam that the log does not know yet.
     pub fn doubtful(&self) -> bool {
         let control = self.control();
         self.policy.kind != Kind::OneShot
-            && self.policy.resume == UpstreamResume::None
             && !matches!(control.phase, Phase::Ended(_))
-            && control.seam_open
+            && control.doubtful
     }
 
     /// Adds a reader; `None` if the stream was forgotten meanwhile.
@@ -213,6 +222,8 @@ impl Stream {
         if control.readers == 0 {
             control.unread_since = Some(Instant::now());
             Self::notify(control);
+        } else {
+            drop(control);
         }
         self.policy.observer.observe(Signal::ClientClosed);
     }
@@ -224,16 +235,21 @@ impl Stream {
         Self::notify(control);
     }
 
-    /// Since when nobody reads it, if nobody does.
-    pub(crate) fn unread_since(&self) -> Option<Instant> {
-        self.control().unread_since
+    /// Whether it may be evicted, and what for.
+    pub(crate) fn standing(&self) -> Standing {
+        let control = self.control();
+        match control.unread_since {
+            _ if control.phase == Phase::Gone => Standing::Leaving,
+            _ if control.news.is_some_and(|news| news.evict) => Standing::Leaving,
+            Some(since) => Standing::Unread(since),
+            None => Standing::Read,
+        }
     }
 
-    /// Whether it is about to be forgotten, or would be if nobody came.
-    pub(crate) fn is_leaving(&self) -> bool {
-        let control = self.control();
-        control.unread_since.is_some()
-            && (control.phase == Phase::Gone || control.news.is_some_and(|news| news.evict))
+    /// What it counts for against the cap on all streams.
+    pub(crate) fn cost(&self) -> i64 {
+        let bytes = self.log.with(Ring::bytes);
+        i64::try_from(bytes).unwrap_or(i64::MAX - STREAM_COST) + STREAM_COST
     }
 
     /// Forgets it, unless it is read.
@@ -267,10 +283,15 @@ impl Stream {
         })
     }
 
-    pub(crate) fn set_phase(&self, phase: Phase, seam_open: bool) {
+    pub(crate) fn set_phase(&self, phase: Phase, doubtful: bool) {
         let mut control = self.control();
         control.phase = phase;
-        control.seam_open = seam_open;
+        control.doubtful = doubtful;
+    }
+
+    /// Forgets the stream, read or not: its pump is no more.
+    pub(crate) fn abandon(&self) {
+        self.control().phase = Phase::Gone;
     }
 
     /// Forgets the stream, unless somebody attached to it just now.
@@ -310,5 +331,47 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.stream.detach();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Memory;
+    use crate::observe::Silent;
+
+    fn stream() -> Arc<Stream> {
+        let policy = Policy {
+            kind: Kind::Private,
+            ids: Ids::Assign,
+            resume: UpstreamResume::None,
+            limits: Limits::default(),
+            linger: Linger::default(),
+            retain: Duration::ZERO,
+            reconnect: Reconnect::default(),
+            hold: Duration::ZERO,
+            batch: Duration::ZERO,
+            upstream_idle: None,
+            max_event_bytes: 0,
+            gap_event: None,
+            strip_retry: false,
+            observer: Arc::new(Silent),
+            journal: Arc::new(Memory),
+        };
+        let epoch = Epoch::private().unwrap();
+        let key = Key::Epoch(epoch);
+        Arc::new(Stream::new(key, epoch, policy, Head::default(), None, Box::default(), None))
+    }
+
+    #[test]
+    fn it_is_not_forgotten_under_a_reader() {
+        let stream = stream();
+        let client = stream.attach(Position::Live).unwrap();
+        assert!(!stream.leave());
+        assert_eq!(stream.phase(), Phase::Active);
+        drop(client);
+        assert!(stream.leave());
+        assert_eq!(stream.phase(), Phase::Gone);
+        assert!(stream.attach(Position::Live).is_none());
     }
 }

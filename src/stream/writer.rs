@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bytes::{Bytes, BytesMut};
 
-use super::id::{Epoch, IdWriter, is_header_safe};
+use super::id::{Epoch, IdWriter, MAX_CURSOR, is_header_safe};
 use super::overlap::{Dense, Overlap, Verdict};
 use super::policy::{Ids, UpstreamResume};
 use crate::log::{Batch, Entry, Log, Seam, SeamKind};
@@ -85,13 +85,15 @@ impl Writer {
         self.last_id.as_ref()
     }
 
-    /// A new upstream connection begins; `asked` says whether for what follows
+    /// An upstream connection begins; `asked` says whether for what follows
     /// [`last_id`](Self::last_id).
     pub(crate) fn begin_connection(&mut self, asked: bool) {
         self.pending_id = None;
         self.pending_retry = None;
-        // Even if nothing came of the one before: something may have been about to.
-        if std::mem::replace(&mut self.connected, true) {
+        let first = !std::mem::replace(&mut self.connected, true);
+        // Before the first there is nothing to miss, but a snapshot to mark.
+        // After it there is, even if no event had come.
+        if !first || self.rules.resume == UpstreamResume::Snapshot {
             self.overlap = Some(Overlap::new(self.last_id_seq, asked));
         } else if self.rules.resume == UpstreamResume::Snapshot {
             // The first connection begins with one, like any other.
@@ -110,6 +112,12 @@ impl Writer {
     /// Whether the last seam is not judged yet.
     pub(crate) fn seam_is_open(&self) -> bool {
         self.overlap.is_some()
+    }
+
+    /// Whether there is a gap that the log does not know of yet.
+    pub(crate) fn has_gap(&self) -> bool {
+        let is_gap = |seam: &Seam| matches!(seam.kind, SeamKind::Gap { .. });
+        self.seams.iter().any(is_gap)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -138,7 +146,7 @@ impl Writer {
             None => None,
         };
         if let Some(kind) = seam {
-            self.open_seam(kind, block);
+            self.open_seam(kind);
         }
         self.append(block, log);
         Accepted::Appended(seam)
@@ -182,9 +190,9 @@ impl Writer {
         Some(verdict)
     }
 
-    fn open_seam(&mut self, kind: SeamKind, block: &Block) {
+    fn open_seam(&mut self, kind: SeamKind) {
         if matches!(kind, SeamKind::Gap { .. }) {
-            self.dense.jump(&block.id);
+            self.dense.jump();
         }
         self.seams.push(Seam {
             after: self.next - 1,
@@ -219,7 +227,8 @@ impl Writer {
             (id, _) => id.clone(),
         };
         let own = match &upstreams {
-            IdField::Set(id) => Some(Bytes::copy_from_slice(id)),
+            // A longer one cannot be asked for, and would be held uncounted.
+            IdField::Set(id) if id.len() <= MAX_CURSOR => Some(Bytes::copy_from_slice(id)),
             _ => None,
         };
         let preserved = self.rules.ids == Ids::Preserve && !self.must_replace(&upstreams, log);
@@ -278,3 +287,6 @@ pub fn gap_data(reason: &str, lost: Option<u64>) -> String {
         None => format!("{{\"reason\":\"{reason}\"}}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,7 @@ fn a_stalled_reader_holds_nothing_it_is_not_entitled_to() {
         log.publish(&tracked(&log, &token, 100), Hold::Nothing, now);
         assert_eq!(drain(&mut brisk).1, 1, "a stalled reader slows another");
         assert!(Arc::strong_count(&token) <= 1 + 8 + 16);
-        assert!(log.with(|ring| ring.events()) <= 8);
+        assert!(log.with(tower_sse::log::Ring::events) <= 8);
     }
     assert_eq!(poll_idly(&mut stalled), Poll::Ready(Next::Lagged(992)));
 }
@@ -91,7 +91,7 @@ fn what_a_reader_has_not_read_is_held_for_it_alone() {
     for _ in 0..10 {
         log.publish(&one(&log, 50), Hold::Unread, now);
     }
-    assert_eq!(log.with(|ring| ring.events()), 10);
+    assert_eq!(log.with(tower_sse::log::Ring::events), 10);
     assert!(!log.has_room(Hold::Unread));
     assert!(log.has_room(Hold::Nothing));
     assert_eq!(poll_idly(&mut reader), Poll::Ready(Next::Lagged(8)));
@@ -137,7 +137,7 @@ fn a_large_batch_is_one_segment_of_its_own() {
 fn a_sealed_segment_is_contiguous() {
     let log = Arc::new(Log::new(Limits::NONE));
     let now = Instant::now();
-    while log.with(|ring| ring.bytes()) < 64 << 10 {
+    while log.with(tower_sse::log::Ring::bytes) < 64 << 10 {
         log.publish(&one(&log, 1000), Hold::Nothing, now);
     }
     let first = log.read(0).unwrap();
@@ -163,7 +163,7 @@ fn age_alone_empties_the_log() {
     }
     let left = |now: Instant| {
         log.trim(Hold::Nothing, now);
-        log.with(|ring| ring.events())
+        log.with(tower_sse::log::Ring::events)
     };
     assert_eq!(left(start + age), 4);
     assert_eq!(left(start + age + Duration::from_millis(1)), 3);

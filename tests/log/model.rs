@@ -156,10 +156,10 @@ impl Model {
 
         self.seams.extend(seams);
         for (len, id) in named {
-            if let Some(id) = id {
-                if !self.ids.iter().any(|(known, _)| known == id) {
-                    self.ids.push((id.to_owned(), self.next));
-                }
+            if let Some(id) = id
+                && !self.ids.iter().any(|(known, _)| known == id)
+            {
+                self.ids.push((id.to_owned(), self.next));
             }
             self.blocks.push_back(Block {
                 seq: self.next,
@@ -220,7 +220,7 @@ impl Model {
             aged(block, self.limits.age.saturating_add(slack))
         });
         let may = self.trimmed_if(floor, |block| aged(block, self.limits.age));
-        let low = self.log.with(|ring| ring.low());
+        let low = self.log.with(tower_sse::log::Ring::low);
         assert!((must..=may).contains(&low), "{must} <= {low} <= {may}");
         while self.oldest <= low {
             self.drop_oldest();

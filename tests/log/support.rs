@@ -53,7 +53,11 @@ pub(crate) fn batch(first: u64, blocks: &[(usize, Option<&str>)], seams: Vec<Sea
 
 /// A batch of one block without an id, at the log's next position.
 pub(crate) fn one(log: &Log, len: usize) -> Batch {
-    batch(log.with(|ring| ring.high()) + 1, &[(len, None)], Vec::new())
+    batch(
+        log.with(tower_sse::log::Ring::high) + 1,
+        &[(len, None)],
+        Vec::new(),
+    )
 }
 
 pub(crate) fn poll(reader: &mut Reader, count: &Arc<Count>) -> Poll<Next> {
