@@ -188,9 +188,15 @@ where
             // Nobody else may send it meanwhile: that is what the name is for.
             Claim::Opening(opening) => opening.done().await,
             Claim::Mine(claimed) => {
-                return upstream
-                    .open(Kind::OneShot, Place::Claimed(key, claimed))
-                    .await;
+                let place = Place::Claimed(key, claimed);
+                // In a task of its own: a client that leaves before the head
+                // must find the answer when it asks again, not a second request.
+                let opening = tokio::spawn(upstream.open(Kind::OneShot, place));
+                return match opening.await {
+                    Ok(answer) => answer,
+                    // It is never cancelled, so it panicked, as it would have here.
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                };
             }
         }
     }

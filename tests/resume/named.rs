@@ -1,9 +1,11 @@
 //! One-shots that the application names by a header of its own.
 
 use http::HeaderName;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tower_sse::SseLayer;
 
-use crate::support::{App, End, Upstream, event, numbers, post};
+use crate::support::{App, End, Reply, Script, Upstream, event, numbers, post, secs, sse};
 
 fn layer() -> SseLayer {
     SseLayer::new().key_header(HeaderName::from_static("idempotency-key"))
@@ -56,5 +58,21 @@ async fn a_malformed_id_does_not_execute_it_again() {
     let _first = app.send(post("/chat").header("idempotency-key", "a")).await;
     let again = post("/chat").header("idempotency-key", "a");
     let _again = app.send(again.header("last-event-id", "s1.nonsense")).await;
+    assert_eq!(upstream.count(), 1);
+}
+
+/// The answer is on its way when the client loses patience.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_before_the_head_finds_the_answer_later() {
+    let (decide, decided) = oneshot::channel();
+    let mut decided = Some(decided);
+    let upstream = Upstream::new(move |_| decided.take().map_or(Reply::Unreachable, Reply::Later));
+    let app = App::new(&layer(), &upstream);
+    let ask = || app.send(post("/chat").header("idempotency-key", "a"));
+    assert!(timeout(secs(1), ask()).await.is_err());
+    let answer = sse(Script::of(event(1) + &event(2)));
+    decide.send(answer.into()).ok().unwrap();
+    let mut again = ask().await;
+    assert_eq!(again.rest_data().await, (numbers(1..=2), End::Clean));
     assert_eq!(upstream.count(), 1);
 }
