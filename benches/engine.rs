@@ -91,7 +91,7 @@ fn append(criterion: &mut Criterion) {
 
     let mut alone = Appender::new(Limits::default());
     group.bench_function("no_reader", |bencher| {
-        bencher.iter(|| alone.append(Hold::Unread))
+        bencher.iter(|| alone.append(Hold::Unread));
     });
 
     let mut read_by_one = Appender::new(Limits::default());

@@ -360,7 +360,15 @@ mod tests {
         };
         let epoch = Epoch::private().unwrap();
         let key = Key::Epoch(epoch);
-        Arc::new(Stream::new(key, epoch, policy, Head::default(), None, Box::default(), None))
+        Arc::new(Stream::new(
+            (key, None),
+            epoch,
+            policy,
+            Head::default(),
+            None,
+            Box::default(),
+            None,
+        ))
     }
 
     #[test]

@@ -322,10 +322,10 @@ impl Model {
             assert_eq!(next, Poll::Ready(order));
         } else if cursor < low {
             assert_eq!(next, Poll::Ready(Next::Lagged(low - cursor)));
-        } else if let Some(lost) = gap_at(&self.seams, cursor)
+        } else if let Some(gap) = gap_at(&self.seams, cursor)
             && client.gap != Some(cursor)
         {
-            assert_eq!(next, Poll::Ready(Next::Gap(lost)));
+            assert_eq!(next, Poll::Ready(gap));
             client.gap = Some(cursor);
         } else if let Some((number, _)) = self
             .comment
@@ -411,14 +411,13 @@ impl Model {
     }
 }
 
-/// The last gap reported right after a block.
-fn gap_at(seams: &[Seam], seq: u64) -> Option<Option<u64>> {
-    let here = seams.iter().rev().filter(|seam| seam.after == seq);
-    here.filter_map(|seam| match seam.kind {
-        SeamKind::Gap { lost } => Some(lost),
+/// The last gap reported right after a block, as readers are told of it.
+fn gap_at(seams: &[Seam], seq: u64) -> Option<Next> {
+    let mut here = seams.iter().rev().filter(|seam| seam.after == seq);
+    here.find_map(|seam| match seam.kind {
+        SeamKind::Gap { lost } => Some(Next::Gap(lost)),
         _ => None,
     })
-    .next()
 }
 
 fn comment_line(number: u64) -> Bytes {

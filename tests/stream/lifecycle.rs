@@ -252,7 +252,7 @@ struct Hook(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Observer for Hook {
     fn observe(&self, signal: Signal) {
-        if matches!(signal, Signal::Buffered(..0)) {
+        if matches!(signal, Signal::Buffered(..=0)) {
             let hook = self.0.lock().unwrap().take();
             if let Some(hook) = hook {
                 hook();

@@ -429,6 +429,7 @@ impl Client {
             match self.now() {
                 Poll::Ready(Next::Data { chunk, .. }) => text.extend_from_slice(&chunk.bytes),
                 Poll::Ready(Next::Comment(line)) => text.extend_from_slice(&line),
+                Poll::Ready(Next::Gap(_)) => text.extend_from_slice(b": gap\n"),
                 _ => return String::from_utf8(text).unwrap(),
             }
         }
@@ -440,7 +441,7 @@ impl Client {
         loop {
             match self.next().await {
                 Next::Data { chunk, .. } => text.extend_from_slice(&chunk.bytes),
-                Next::Comment(_) => {}
+                Next::Comment(_) | Next::Gap(_) => {}
                 end => return (data(std::str::from_utf8(&text).unwrap()), end),
             }
         }
