@@ -17,6 +17,9 @@ pub(crate) const SSE_RESUME: HeaderName = HeaderName::from_static("sse-resume");
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Headers that [`dress`] adds.
+const DRESS: usize = 4;
+
 /// What a client is told of its place in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resumed {
@@ -71,6 +74,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// Makes a head fit for an event stream that must not be held up on its way.
 pub(crate) fn dress(headers: &mut HeaderMap, resumed: Option<Resumed>) {
+    *headers = fitted(std::mem::take(headers));
     for name in [
         CONTENT_LENGTH,
         TRANSFER_ENCODING,
@@ -92,6 +96,16 @@ pub(crate) fn dress(headers: &mut HeaderMap, resumed: Option<Resumed>) {
             HeaderValue::from_static("Sse-Resume"),
         );
     }
+}
+
+/// The same headers in a map without room for more than [`dress`] adds.
+///
+/// hyper reads an answer into the map of the request it sent, and keeps the map
+/// of an answer it sent as long as the connection: 1.8 KiB more per client.
+fn fitted(headers: HeaderMap) -> HeaderMap {
+    let mut fitted = HeaderMap::with_capacity(headers.len() + DRESS);
+    fitted.extend(headers);
+    fitted
 }
 
 /// What is kept of a first answer's head for later ones: not its cookies,
@@ -137,7 +151,7 @@ pub(crate) fn compact(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool)
 
 /// A header map of what was kept.
 pub(crate) fn unpack(head: &Head) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(head.len() + 4);
+    let mut headers = HeaderMap::with_capacity(head.len() + DRESS);
     for (name, value) in head {
         headers.append(name.clone(), value.clone());
     }

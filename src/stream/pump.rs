@@ -121,7 +121,10 @@ pub struct NewStream {
 impl NewStream {
     /// Makes the stream and its pump. The caller puts the one in the registry
     /// and spawns the other.
-    pub fn build(self, registry: &Arc<Registry>) -> Result<(Arc<Stream>, Pump), getrandom::Error> {
+    pub fn build(
+        self,
+        registry: &Arc<Registry>,
+    ) -> Result<(Arc<Stream>, Box<Pump>), getrandom::Error> {
         let (epoch, keys) = match self.key {
             Some(key) if self.policy.kind == Kind::Shared => (Epoch::shared()?, (key, None)),
             alias => {
@@ -145,7 +148,7 @@ impl NewStream {
             self.beginning,
             self.opened_with,
         );
-        Ok((stream, pump))
+        Ok((stream, Box::new(pump)))
     }
 }
 
@@ -193,7 +196,10 @@ impl Pump {
     }
 
     /// Runs until the stream is forgotten.
-    pub async fn run(mut self) {
+    ///
+    /// Boxed, because a future has room for `self` once per place it is moved
+    /// to: by value, every stream cost 2.8 KiB more.
+    pub async fn run(mut self: Box<Self>) {
         loop {
             self.settle().await;
             if self.session.is_over() && self.stream.leave() {
@@ -524,7 +530,7 @@ impl Pump {
         self.publish().await;
     }
 
-    async fn forget(self) {
+    async fn forget(&mut self) {
         let policy = &self.stream.policy;
         if let Err(error) = policy.journal.remove(&self.name()).await {
             tracing::warn!(%error, "a forgotten stream stays in the journal");

@@ -411,7 +411,7 @@ impl Model {
     }
 }
 
-/// The last gap reported right after a block, as readers are told of it.
+/// The last gap reported right after a block: how much it lost.
 fn gap_at(seams: &[Seam], seq: u64) -> Option<Next> {
     let mut here = seams.iter().rev().filter(|seam| seam.after == seq);
     here.find_map(|seam| match seam.kind {

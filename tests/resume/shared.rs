@@ -115,32 +115,44 @@ async fn a_first_answer_that_is_no_stream_goes_to_each_client() {
     assert_eq!(upstream.count(), 20);
 }
 
-/// The first attempt fails while many wait for it, and then all get through:
-/// they still end up on one connection.
+/// The first attempt fails while many wait for it, and then all ask at once:
+/// they still end up on one connection, whatever becomes of the second.
 #[tokio::test(start_paused = true)]
 async fn a_failed_first_attempt_does_not_multiply_connections() {
-    let (upstream, mut tell) = thinking(1);
-    let app = App::new(&SseLayer::new().shared(), &upstream);
-    let arrivals = tokio::spawn({
-        let app = app.clone();
-        async move { join_all((0..20).map(|_| app.get("/e", ""))).await }
-    });
-    quiet().await;
-    let _ = tell.remove(0).send(status(503).into());
-    let mut clients = arrivals.await.unwrap();
-    assert_eq!(clients.remove(0).status(), 503);
-    quiet().await;
-    assert_eq!(upstream.open(), 1);
-    (0..upstream.count() - 1).for_each(|n| upstream.pipe(n).send(event(n)));
-    let mut data = Vec::new();
-    for client in &mut clients {
-        assert_eq!(client.status(), 200);
-        data.append(&mut client.data(1).await);
+    for second in [200, 503] {
+        let (upstream, mut tell) = thinking(2);
+        let app = App::new(&SseLayer::new().shared(), &upstream);
+        let arrivals = tokio::spawn({
+            let app = app.clone();
+            async move { join_all((0..20).map(|_| app.get("/e", ""))).await }
+        });
+        quiet().await;
+        assert_eq!(upstream.count(), 1);
+        let _ = tell.remove(0).send(status(503).into());
+        quiet().await;
+        // The others have answers in hand, but wait for whoever is first now.
+        assert_eq!(upstream.count(), 20);
+        let (pipe, body) = Script::pipe();
+        let _ = tell.remove(0).send(match second {
+            200 => sse(body).into(),
+            code => status(code).into(),
+        });
+        let mut clients = arrivals.await.unwrap();
+        clients.retain(|client| client.status() == 200);
+        quiet().await;
+        assert_eq!(upstream.open(), 1);
+        pipe.send(event("hello"));
+        (0..18).for_each(|n| upstream.pipe(n).send(event("hello")));
+        assert_eq!(clients.len(), if second == 200 { 19 } else { 18 });
+        let mut ids = Vec::new();
+        for client in &mut clients {
+            ids.push(client.event().await.id);
+        }
+        ids.dedup();
+        assert_eq!(ids.len(), 1);
+        app.get("/e", "").await;
+        assert_eq!(upstream.count(), 20);
     }
-    data.dedup();
-    assert_eq!(data.len(), 1);
-    app.get("/e", "").await;
-    assert_eq!(upstream.open(), 1);
 }
 
 /// The first client leaves before the upstream has answered.

@@ -156,16 +156,26 @@ async fn events_before_the_first_one_may_be_lost_too() {
 /// reads, and whatever the upstream says next.
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_told_to_a_client_that_lags() {
-    let upstream = cut(event(1), 9, |_| {
-        ": ping\n".to_owned() + &event(2) + ": pong\n" + &event(3)
-    });
+    let upstream = Upstream::piped();
     let layer = SseLayer::new().shared();
     let app = App::new(&layer, &upstream);
     let mut prompt = app.get("/e", "").await;
     let mut late = app.get("/e", "").await;
-    assert_eq!(prompt.data(3).await, numbers(1..=3));
+    upstream.pipe(0).send(event(1));
+    quiet().await;
+    upstream.pipe(0).cut();
+    tokio::time::sleep(secs(2)).await;
+    upstream
+        .pipe(1)
+        .send(": ping\n".to_owned() + &event(2) + ": pong\n");
+    // One by one, so that they are published apart and kept together.
+    for n in 3..=50 {
+        upstream.pipe(1).send(event(n));
+        quiet().await;
+    }
+    assert_eq!(prompt.data(50).await, numbers(1..=50));
     assert_eq!(gap_comments(&prompt).len(), 1);
-    assert_eq!(late.data(3).await, numbers(1..=3));
+    assert_eq!(late.data(50).await, numbers(1..=50));
     assert_eq!(gap_comments(&late).len(), 1);
     let at = |text: &str| String::from_utf8_lossy(&late.bytes).find(text);
     assert!(at("data: 1") < at("sse-resume gap") && at("sse-resume gap") < at("data: 2"));

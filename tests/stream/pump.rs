@@ -9,7 +9,9 @@ use tower_sse::stream::policy::{Ids, Kind, UpstreamResume};
 use tower_sse::stream::session::End;
 use tower_sse::stream::stream::Phase;
 
-use crate::support::{CLEAN, Pipe, Setup, Step, data, events, idle, is_aborted, numbers, pass};
+use crate::support::{
+    CLEAN, GAP, Pipe, Setup, Step, data, events, idle, is_aborted, numbers, pass,
+};
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_goes_out_with_ids() {
@@ -183,7 +185,7 @@ async fn what_is_not_proved_is_reported_everywhere() {
     idle().await;
     assert!(!rig.stream.doubtful());
     let text = client.text();
-    assert!(text.starts_with(": gap\nevent: lost\n"), "{text}");
+    assert!(text.starts_with(&format!("{GAP}event: lost\n")), "{text}");
     assert!(text.contains("data: {\"reason\":\"upstream\"}\n"));
     assert_eq!(rig.signals.count(Signal::Gap(GapReason::Upstream)), 1);
     assert!(rig.attach(Position::After(1)).gap);
@@ -203,7 +205,7 @@ async fn a_seam_without_events_before_it_is_a_seam() {
     assert!(rig.attach(Position::After(0)).gap || rig.stream.doubtful());
     second.send("data: b\n\n");
     idle().await;
-    assert!(client.text().starts_with(": gap\n"));
+    assert!(client.text().starts_with(GAP));
     assert_eq!(rig.signals.count(Signal::Gap(GapReason::Upstream)), 1);
     assert!(rig.attach(Position::After(0)).gap);
 }

@@ -19,7 +19,7 @@ fn key(text: &str) -> Key {
     Key::Request(text.as_bytes().into())
 }
 
-fn build(registry: &Arc<Registry>, key: Option<Key>) -> (Arc<Stream>, Pump) {
+fn build(registry: &Arc<Registry>, key: Option<Key>) -> (Arc<Stream>, Box<Pump>) {
     let signals: Arc<Signals> = Arc::default();
     let new = NewStream {
         key,

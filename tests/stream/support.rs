@@ -429,7 +429,7 @@ impl Client {
             match self.now() {
                 Poll::Ready(Next::Data { chunk, .. }) => text.extend_from_slice(&chunk.bytes),
                 Poll::Ready(Next::Comment(line)) => text.extend_from_slice(&line),
-                Poll::Ready(Next::Gap(_)) => text.extend_from_slice(b": gap\n"),
+                Poll::Ready(Next::Gap(_)) => text.extend_from_slice(GAP.as_bytes()),
                 _ => return String::from_utf8(text).unwrap(),
             }
         }
@@ -447,6 +447,9 @@ impl Client {
         }
     }
 }
+
+/// How a reader's `Next::Gap` stands in the text of a [`Client`].
+pub(crate) const GAP: &str = "(gap)\n";
 
 pub(crate) const CLEAN: Poll<Next> = Poll::Ready(Next::Ended(Ending::Complete));
 
