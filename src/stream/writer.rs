@@ -95,12 +95,6 @@ impl Writer {
         // After it there is, even if no event had come.
         if !first || self.rules.resume == UpstreamResume::Snapshot {
             self.overlap = Some(Overlap::new(self.last_id_seq, asked));
-        } else if self.rules.resume == UpstreamResume::Snapshot {
-            // The first connection begins with one, like any other.
-            self.seams.push(Seam {
-                after: 0,
-                kind: SeamKind::Snapshot,
-            });
         }
     }
 
