@@ -207,7 +207,20 @@ impl Protocol {
             }
             Ok(head == *PREFACE)
         };
-        let sniffed = stream.async_io(Interest::READABLE, peek);
+        let sniffed = async {
+            loop {
+                let ready = stream.ready(Interest::READABLE).await?;
+                match stream.try_io(Interest::READABLE, peek) {
+                    // After its end a socket is ready for ever, and what came
+                    // before it never more: asking again would never pause.
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock && ready.is_read_closed() => {
+                        return Ok(false);
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    sniffed => return sniffed,
+                }
+            }
+        };
         // If it failed, or nothing came, HTTP/1 will find out the same and end.
         let limit = self.limits.header_timeout;
         matches!(tokio::time::timeout(limit, sniffed).await, Ok(Ok(true)))

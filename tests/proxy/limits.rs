@@ -34,6 +34,21 @@ async fn a_head_that_never_ends_is_cut() {
 }
 
 #[tokio::test]
+async fn a_head_that_ends_as_http2_began_is_cut() {
+    let upstream = Upstream::answering(OK).await;
+    let proxy = Proxy::to(&[upstream.url()]).await;
+    // Long before its time is up, and without a moment's work in between: a
+    // proxy that asks the socket again and again would hang this test.
+    for start in ["", "P", "PR", "PRI"] {
+        let mut client = TcpStream::connect(proxy.addr).await.unwrap();
+        client.write_all(start.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        ends(&mut client).await;
+    }
+    assert_eq!(proxy.get("/").await.text(), "ok");
+}
+
+#[tokio::test]
 async fn a_head_in_single_bytes_is_read() {
     let upstream = Upstream::answering(OK).await;
     let proxy = Proxy::to(&[upstream.url()]).await;
