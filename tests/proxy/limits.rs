@@ -49,6 +49,25 @@ async fn a_head_that_ends_as_http2_began_is_cut() {
 }
 
 #[tokio::test]
+async fn no_limit_is_too_long() {
+    let upstream = Upstream::answering(OK).await;
+    for longest in [Duration::from_secs(30 * 24 * 60 * 60), Duration::MAX] {
+        let mut config = config(&[upstream.url()]);
+        config.limits.write_timeout = longest;
+        config.limits.header_timeout = longest;
+        config.drain.deadline = longest;
+        config.drain.spread = longest;
+        let app = config.upstreams.get_mut("app").unwrap();
+        app.connect_timeout = longest;
+        app.response_timeout = Some(longest);
+        let mut proxy = Proxy::start(config).await;
+        assert_eq!(proxy.get("/").await.text(), "ok");
+        proxy.stop();
+        proxy.stopped().await;
+    }
+}
+
+#[tokio::test]
 async fn a_head_in_single_bytes_is_read() {
     let upstream = Upstream::answering(OK).await;
     let proxy = Proxy::to(&[upstream.url()]).await;
