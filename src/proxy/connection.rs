@@ -64,6 +64,13 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// the probes from being sent.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
+/// Linux counts that time in milliseconds and refuses what an `i32` cannot hold.
+#[cfg(target_os = "linux")]
+const MOST_UNACKNOWLEDGED: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// hyper adds the time to now, and panics past the end of time.
+const LONGEST_HEADER_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How far the server is with its end. Phases only go forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -108,7 +115,8 @@ impl PhaseWatch {
 // === impl Protocol ===
 
 impl Protocol {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(mut limits: Limits) -> Self {
+        limits.header_timeout = limits.header_timeout.min(LONGEST_HEADER_TIMEOUT);
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -188,7 +196,11 @@ impl Protocol {
             .with_interval(PROBE_INTERVAL);
         socket.set_tcp_keepalive(&keepalive)?;
         #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED.max(self.limits.write_timeout)))?;
+        socket.set_tcp_user_timeout(Some(
+            self.limits
+                .write_timeout
+                .clamp(UNACKNOWLEDGED, MOST_UNACKNOWLEDGED),
+        ))?;
         Ok(())
     }
 
@@ -207,7 +219,20 @@ impl Protocol {
             }
             Ok(head == *PREFACE)
         };
-        let sniffed = stream.async_io(Interest::READABLE, peek);
+        let sniffed = async {
+            loop {
+                let ready = stream.ready(Interest::READABLE).await?;
+                match stream.try_io(Interest::READABLE, peek) {
+                    // After its end a socket is ready for ever, and what came
+                    // before it never more: asking again would never pause.
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock && ready.is_read_closed() => {
+                        return Ok(false);
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    sniffed => return sniffed,
+                }
+            }
+        };
         // If it failed, or nothing came, HTTP/1 will find out the same and end.
         let limit = self.limits.header_timeout;
         matches!(tokio::time::timeout(limit, sniffed).await, Ok(Ok(true)))

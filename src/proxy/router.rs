@@ -21,7 +21,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::config::model;
-use super::forward::{Forward, ForwardBody, ForwardError};
+use super::forward::{Forward, ForwardBody, ForwardError, strip_named};
 use super::rescue::text;
 use crate::resume::{RequestBody, SseBody, SseService};
 
@@ -112,11 +112,12 @@ impl Service<Request<Incoming>> for Router {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let refused = match self.route(&request) {
             Ok(Some(route)) => {
                 tracing::Span::current().record("route", route.matcher.path.as_str());
                 let mut service = route.service.clone();
+                strip_named(request.headers_mut());
                 return Box::pin(async move {
                     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
                     let response = service.call(request).await?;

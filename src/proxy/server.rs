@@ -136,7 +136,7 @@ impl Server {
         phase.send_replace(Phase::Draining);
         let streams = self.assembly.engine.drain(spread, deadline);
         let (_, all) = tokio::join!(
-            tokio::time::timeout(deadline + GRACE, streams),
+            tokio::time::timeout(deadline.saturating_add(GRACE), streams),
             tokio::time::timeout(deadline, phase.closed()),
         );
         if all.is_err() {

@@ -334,7 +334,10 @@ impl Pace {
             return Poll::Pending;
         }
         loop {
-            let due = self.wrote + self.silence;
+            // A silence past the end of time is never broken.
+            let Some(due) = self.wrote.checked_add(self.silence) else {
+                return Poll::Pending;
+            };
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             ready!(timer.as_mut().poll(cx));
             if Instant::now() < due {

@@ -75,9 +75,7 @@ impl Engine {
             let left = spread.saturating_sub(elapsed);
             for stream in &streams {
                 if stream.policy.kind != Kind::OneShot {
-                    stream
-                        .log()
-                        .close_readers(|| Instant::now() + left.mul_f64(fastrand::f64()));
+                    stream.log().close_readers(|| moment_within(left));
                 }
             }
             let read = || streams.iter().any(|s| s.log().readers() > 0);
@@ -112,6 +110,15 @@ impl Engine {
     pub(super) fn next_route(&self) -> u64 {
         self.shared.routes.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// A random moment from now on. Past the end of time it is as good as at once:
+/// the deadline would come first.
+fn moment_within(spread: Duration) -> Instant {
+    let now = Instant::now();
+    let delay = Duration::try_from_secs_f64(spread.as_secs_f64() * fastrand::f64());
+    let moment = delay.ok().and_then(|delay| now.checked_add(delay));
+    moment.unwrap_or(now)
 }
 
 impl Default for Engine {

@@ -25,6 +25,9 @@ use super::policy::{DEFAULT_LINGER, Linger, Reconnect};
 use super::source::Refusal;
 use crate::log::Ending;
 
+/// What an upstream may ask to be left alone for: a year.
+const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What a session is told once.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
@@ -340,7 +343,9 @@ impl Session {
         }
         let delay = self.backoff.next(jitter, floor);
         self.down_since.get_or_insert(now);
-        // A delay past the end of time is as good as none: giving up comes first.
+        // A delay past the end of time would be none at all; giving up, or the
+        // last reader, comes long before this one.
+        let delay = delay.min(LONGEST_DELAY);
         self.state = State::BackingOff {
             until: now.checked_add(delay).unwrap_or(now),
         };

@@ -1,9 +1,10 @@
 //! Hop-by-hop headers stop here, and the upstream learns who asked.
 
-use http::Request;
+use http::{HeaderName, Request};
 use http_body_util::Empty;
+use tower_sse::resume::settings::Mode;
 
-use crate::harness::{Proxy, fetch};
+use crate::harness::{Proxy, config, fetch, open};
 use crate::upstream::{Upstream, header};
 
 #[tokio::test]
@@ -62,6 +63,37 @@ async fn neither_way_do_hop_by_hop_headers_pass() {
         header(head, "forwarded"),
         Some("for=127.0.0.1;host=\"app.example:8080\";proto=http")
     );
+}
+
+#[tokio::test]
+async fn a_shared_stream_is_keyed_by_what_the_upstream_is_sent() {
+    let upstream = Upstream::start(|mut connection| async move {
+        while connection.head().await.is_some() {
+            connection
+                .send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+                .await;
+        }
+    })
+    .await;
+    let mut config = config(&[upstream.url()]);
+    config.routes[0].sse.mode = Mode::Shared;
+    config.routes[0].sse.key.headers = vec![HeaderName::from_static("x-tenant")];
+    let proxy = Proxy::start(config).await;
+    // Its answer is the one without a tenant: nobody of that tenant may get it.
+    let keyed = |connection: &str| {
+        Request::get("/")
+            .header("host", "app.example")
+            .header("x-tenant", "a")
+            .header("connection", connection)
+            .body(Empty::<bytes::Bytes>::new())
+            .unwrap()
+    };
+    let _poison = open(proxy.addr, keyed("x-tenant")).await;
+    let _honest = open(proxy.addr, keyed("keep-alive")).await;
+    let heads = upstream.heads();
+    assert_eq!(heads.len(), 2, "{heads:?}");
+    assert_eq!(header(&heads[0], "x-tenant"), None);
+    assert_eq!(header(&heads[1], "x-tenant"), Some("a"));
 }
 
 #[tokio::test]

@@ -34,6 +34,40 @@ async fn a_head_that_never_ends_is_cut() {
 }
 
 #[tokio::test]
+async fn a_head_that_ends_as_http2_began_is_cut() {
+    let upstream = Upstream::answering(OK).await;
+    let proxy = Proxy::to(&[upstream.url()]).await;
+    // Long before its time is up, and without a moment's work in between: a
+    // proxy that asks the socket again and again would hang this test.
+    for start in ["", "P", "PR", "PRI"] {
+        let mut client = TcpStream::connect(proxy.addr).await.unwrap();
+        client.write_all(start.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        ends(&mut client).await;
+    }
+    assert_eq!(proxy.get("/").await.text(), "ok");
+}
+
+#[tokio::test]
+async fn no_limit_is_too_long() {
+    let upstream = Upstream::answering(OK).await;
+    for longest in [Duration::from_secs(30 * 24 * 60 * 60), Duration::MAX] {
+        let mut config = config(&[upstream.url()]);
+        config.limits.write_timeout = longest;
+        config.limits.header_timeout = longest;
+        config.drain.deadline = longest;
+        config.drain.spread = longest;
+        let app = config.upstreams.get_mut("app").unwrap();
+        app.connect_timeout = longest;
+        app.response_timeout = Some(longest);
+        let mut proxy = Proxy::start(config).await;
+        assert_eq!(proxy.get("/").await.text(), "ok");
+        proxy.stop();
+        proxy.stopped().await;
+    }
+}
+
+#[tokio::test]
 async fn a_head_in_single_bytes_is_read() {
     let upstream = Upstream::answering(OK).await;
     let proxy = Proxy::to(&[upstream.url()]).await;

@@ -120,6 +120,17 @@ async fn nothing_is_lost_by_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_time_is_too_long() {
+    let engine = Engine::default();
+    let upstream = Upstream::piped();
+    let app = App::new(&SseLayer::new().engine(engine.clone()), &upstream);
+    let client = watch(app.get("/e", "").await);
+    let drained = drain(&engine, u64::MAX, 30);
+    assert!(client.await.unwrap().0 <= 30.2);
+    assert!(drained.await.unwrap() <= 30.2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_nobody_there_it_is_done_at_once() {
     assert!(drain(&Engine::default(), 10, 30).await.unwrap() < 0.1);
 }

@@ -36,6 +36,17 @@ async fn zero_turns_them_off() {
     assert_eq!(client.bytes, b":\n");
 }
 
+#[tokio::test(start_paused = true)]
+async fn so_does_a_silence_without_end() {
+    let layer = SseLayer::new().heartbeat(std::time::Duration::MAX);
+    let upstream = Upstream::piped();
+    let mut client = App::new(&layer, &upstream).get("/e", "").await;
+    assert_eq!(client.chunk().await.unwrap(), ":\n");
+    tokio::time::sleep(secs(3600)).await;
+    assert_eq!(client.drain(), Ok(()));
+    assert_eq!(client.bytes, b":\n");
+}
+
 /// Half a block from upstream is nothing yet: heartbeats are not put into it.
 #[tokio::test(start_paused = true)]
 async fn they_lie_between_blocks_only() {

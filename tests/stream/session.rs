@@ -154,6 +154,22 @@ fn no_delay_at_all_does_not_last() {
 }
 
 #[test]
+fn an_absurd_retry_after_is_not_none() {
+    let (mut session, now) = read(terms());
+    session.closed(true, now, 0.0);
+    session.tick(now, 0.0);
+    let refusal = Refusal {
+        status: 503,
+        retry_after: Some(Duration::MAX),
+    };
+    session.refused(refusal, now, 0.0);
+    session.tick(now + secs(299), 0.0);
+    assert!(matches!(session.state(), State::BackingOff { .. }));
+    session.tick(now + secs(300), 0.0);
+    assert_eq!(session.state(), State::Failed);
+}
+
+#[test]
 fn retry_after_is_the_least() {
     let (mut session, now) = read(terms());
     session.closed(true, now, 0.0);

@@ -61,6 +61,8 @@ pub(super) fn outbound(headers: &mut HeaderMap, uri: &Uri, peer: Option<Peer>, s
         Some(authority) => HeaderValue::from_str(without_userinfo(authority)).ok(),
         None => headers.get(HOST).cloned(),
     };
+    // Nobody else's word for it, even where there is none.
+    headers.remove(X_FORWARDED_HOST);
     if let Some(host) = &host {
         headers.insert(X_FORWARDED_HOST, host.clone());
     }
@@ -69,6 +71,20 @@ pub(super) fn outbound(headers: &mut HeaderMap, uri: &Uri, peer: Option<Peer>, s
     }
     if let Some(host) = host.or_else(|| HeaderValue::from_str(server.as_str()).ok()) {
         headers.insert(HOST, host);
+    }
+}
+
+/// Takes out of a request what its `Connection` header keeps from the upstream.
+///
+/// For whoever decides by a header what the upstream will answer: one that is
+/// read here and taken out later would let a client have the answer without it
+/// kept as the answer with it.
+pub(crate) fn strip_named(headers: &mut HeaderMap) {
+    for name in named_by_connection(headers) {
+        // Taken out with the message's other ones, after they were heeded.
+        if !HOP_BY_HOP.contains(&name) {
+            headers.remove(name);
+        }
     }
 }
 
@@ -253,6 +269,8 @@ mod tests {
 
     #[test]
     fn without_any_host_the_server_is_named() {
-        assert_eq!(sent(&[], "/", None)["host"], "10.0.0.1:80");
+        let sent = sent(&[("x-forwarded-host", "liar")], "/", None);
+        assert_eq!(sent["host"], "10.0.0.1:80");
+        assert!(!sent.contains_key("x-forwarded-host"));
     }
 }

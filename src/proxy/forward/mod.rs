@@ -36,6 +36,7 @@ pub(crate) use self::dial::client_tls;
 pub use self::dial::{Dial, DialTimeout};
 pub use self::error::{Cause, ForwardError};
 pub use self::headers::Peer;
+pub(crate) use self::headers::strip_named;
 use self::lent::Lent;
 use super::balance::{Balance, Lease, Server};
 
