@@ -75,14 +75,6 @@ async fn a_stream_does_not_take_its_successor_along() {
     assert!(Arc::ptr_eq(&registry.find(&key("k")).unwrap(), &new));
 }
 
-#[test]
-fn drain_is_for_good() {
-    let registry = Registry::new(0);
-    assert!(!registry.is_draining());
-    registry.begin_drain();
-    assert!(registry.is_draining());
-}
-
 /// Many tasks want the same few keys. Openers fail now and then. Nobody waits
 /// for ever, and no two open the same key at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
