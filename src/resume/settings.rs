@@ -50,11 +50,11 @@ pub struct KeySettings {
 /// `None` is the default of the stream's kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BufferSettings {
-    /// Events. Default 1024; one-shot streams have no such limit while live.
+    /// Events. Default 1024; one-shot streams have no such limit.
     pub events: Option<usize>,
     /// Bytes of encoded events. Default 4 MiB, one-shot 16 MiB.
     pub bytes: Option<usize>,
-    /// Age. Default 5 min; one-shot streams have no such limit while live.
+    /// Age. Default 5 min; one-shot streams have no such limit.
     pub age: Option<Duration>,
 }
 
