@@ -98,7 +98,13 @@ impl<S, B> Upstream<S, B> {
     /// What an application calls a one-shot, if its route lists headers for
     /// that and the request has one: who asks again under the same name is
     /// given the same answer, from its beginning.
+    ///
+    /// A shared route lists headers to tell its feeds apart, credentials for
+    /// one; they name no request.
     pub(super) fn app_key(&self) -> Option<Key> {
+        if self.route.settings.mode == Mode::Shared {
+            return None;
+        }
         let settings = &self.route.settings.key;
         let headers = &self.parts.headers;
         let named = settings

@@ -39,7 +39,8 @@ pub struct KeySettings {
     ///
     /// On one-shots they name a request, as `Idempotency-Key` does: one that has
     /// any of them is, sent again by the same principal, not executed again but
-    /// given the same answer.
+    /// given the same answer. (Not on routes that are [`Mode::Shared`], where
+    /// they tell feeds apart.)
     pub headers: Vec<HeaderName>,
     /// Query parameters that make no difference.
     pub ignore_query: Vec<String>,

@@ -1,6 +1,7 @@
 //! One-shots that the application names by a header of its own.
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 use tower_sse::SseLayer;
 
 use crate::support::{App, End, Upstream, event, numbers, post};
@@ -57,4 +58,17 @@ async fn a_malformed_id_does_not_execute_it_again() {
     let again = post("/chat").header("idempotency-key", "a");
     let _again = app.send(again.header("last-event-id", "s1.nonsense")).await;
     assert_eq!(upstream.count(), 1);
+}
+
+/// There the key tells feeds apart: two POSTs of one user, or in one language,
+/// are still two requests.
+#[tokio::test(start_paused = true)]
+async fn the_key_of_a_shared_route_names_no_one_shot() {
+    let upstream = Upstream::piped();
+    let layer = SseLayer::new().shared().key_header(AUTHORIZATION);
+    let app = App::new(&layer, &upstream);
+    let ask = || app.send(post("/feed").header("authorization", "alice"));
+    let _first = ask().await;
+    let _second = ask().await;
+    assert_eq!(upstream.count(), 2);
 }
