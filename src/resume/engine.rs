@@ -68,7 +68,6 @@ impl Engine {
     pub async fn drain(&self, spread: Duration, deadline: Duration) {
         let registry = &self.shared.registry;
         let begin = Instant::now();
-        registry.begin_drain();
         loop {
             let elapsed = begin.elapsed();
             let streams = registry.streams();

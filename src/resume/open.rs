@@ -98,7 +98,13 @@ impl<S, B> Upstream<S, B> {
     /// What an application calls a one-shot, if its route lists headers for
     /// that and the request has one: who asks again under the same name is
     /// given the same answer, from its beginning.
+    ///
+    /// A shared route lists headers to tell its feeds apart, credentials for
+    /// one; they name no request.
     pub(super) fn app_key(&self) -> Option<Key> {
+        if self.route.settings.mode == Mode::Shared {
+            return None;
+        }
         let settings = &self.route.settings.key;
         let headers = &self.parts.headers;
         let named = settings
@@ -186,10 +192,7 @@ where
             }
         }
         let repeat = self.repeat(kind);
-        let request = Request::from_parts(
-            std::mem::replace(&mut self.parts, Request::new(()).into_parts().0),
-            RequestBody::original(self.body),
-        );
+        let request = Request::from_parts(self.parts, RequestBody::original(self.body));
         let asked = Instant::now();
         let opening = Opening {
             route: self.route,
@@ -200,10 +203,7 @@ where
             after: self.after,
             gap: self.gap,
             aside: self.aside,
-            get: repeat
-                .as_ref()
-                .is_some_and(|(parts, _)| parts.method == Method::GET)
-                || request.method() == Method::GET,
+            get: request.method() == Method::GET,
         };
         let answer = self.service.call(request).await;
         let hold = kind != Kind::OneShot && !opening.route.settings.hold.is_zero();
@@ -411,20 +411,14 @@ fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
 }
 
 fn limits(buffer: BufferSettings, kind: Kind) -> Limits {
-    let default = match kind {
-        Kind::OneShot => Limits {
-            bytes: ONE_SHOT_BYTES,
-            ..Limits::NONE
-        },
-        Kind::Private | Kind::Shared => Limits::default(),
-    };
     if kind == Kind::OneShot {
-        // Untrimmed while live: only its size is bounded.
+        // Who comes back is to find it whole: only its size is bounded.
         return Limits {
-            bytes: buffer.bytes.unwrap_or(default.bytes),
-            ..default
+            bytes: buffer.bytes.unwrap_or(ONE_SHOT_BYTES),
+            ..Limits::NONE
         };
     }
+    let default = Limits::default();
     Limits {
         events: buffer.events.unwrap_or(default.events),
         bytes: buffer.bytes.unwrap_or(default.bytes),

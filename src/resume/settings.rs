@@ -39,7 +39,8 @@ pub struct KeySettings {
     ///
     /// On one-shots they name a request, as `Idempotency-Key` does: one that has
     /// any of them is, sent again by the same principal, not executed again but
-    /// given the same answer.
+    /// given the same answer. (Not on routes that are [`Mode::Shared`], where
+    /// they tell feeds apart.)
     pub headers: Vec<HeaderName>,
     /// Query parameters that make no difference.
     pub ignore_query: Vec<String>,
@@ -50,11 +51,11 @@ pub struct KeySettings {
 /// `None` is the default of the stream's kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BufferSettings {
-    /// Events. Default 1024; one-shot streams have no such limit while live.
+    /// Events. Default 1024; one-shot streams have no such limit.
     pub events: Option<usize>,
     /// Bytes of encoded events. Default 4 MiB, one-shot 16 MiB.
     pub bytes: Option<usize>,
-    /// Age. Default 5 min; one-shot streams have no such limit while live.
+    /// Age. Default 5 min; one-shot streams have no such limit.
     pub age: Option<Duration>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -49,7 +49,6 @@ pub struct Registry {
     hasher: RandomState,
     bytes: AtomicI64,
     cap: i64,
-    draining: AtomicBool,
     evicting: Mutex<()>,
 }
 
@@ -111,7 +110,6 @@ impl Registry {
             hasher: RandomState::new(),
             bytes: AtomicI64::new(0),
             cap: i64::try_from(cap).unwrap_or(i64::MAX),
-            draining: AtomicBool::new(false),
             evicting: Mutex::new(()),
         }
     }
@@ -215,16 +213,6 @@ impl Registry {
             }));
         }
         streams
-    }
-
-    /// Marks the process as going down.
-    pub fn begin_drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the process is going down.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 }
 

@@ -20,7 +20,22 @@ fn a_shared_route_strips_what_its_key_does_not_list() {
              the route is `mode: shared` and its key does not list it",
         ]
     );
-    assert_eq!(warnings(&text.replace("shared", "auto")), [""; 0]);
+}
+
+#[test]
+fn a_credential_is_no_name_for_a_request() {
+    let text = "routes:\n  - path: /\n    upstream: http://a\n    sse:\n      \
+                principal: [x-user]\n      key: { headers: [idempotency-key, X-User] }\n";
+    assert_eq!(
+        warnings(text),
+        [
+            "routes[0].sse.key.headers: x-user names one-shots, as the route is not \
+             `mode: shared`: requests with the same x-user are given the same answer"
+        ]
+    );
+    assert_eq!(warnings(&text.replace(", X-User", "")), [""; 0]);
+    let shared = text.replace("    sse:\n", "    sse:\n      mode: shared\n");
+    assert_eq!(warnings(&shared), [""; 0]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One-shots that the application names by a header of its own.
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tower_sse::SseLayer;
@@ -75,4 +76,17 @@ async fn a_client_that_leaves_before_the_head_finds_the_answer_later() {
     let mut again = ask().await;
     assert_eq!(again.rest_data().await, (numbers(1..=2), End::Clean));
     assert_eq!(upstream.count(), 1);
+}
+
+/// There the key tells feeds apart: two POSTs of one user, or in one language,
+/// are still two requests.
+#[tokio::test(start_paused = true)]
+async fn the_key_of_a_shared_route_names_no_one_shot() {
+    let upstream = Upstream::piped();
+    let layer = SseLayer::new().shared().key_header(AUTHORIZATION);
+    let app = App::new(&layer, &upstream);
+    let ask = || app.send(post("/feed").header("authorization", "alice"));
+    let _first = ask().await;
+    let _second = ask().await;
+    assert_eq!(upstream.count(), 2);
 }

@@ -7,13 +7,10 @@ use bytes::Bytes;
 use tower_sse::log::Position;
 use tower_sse::observe::{Observer, Signal};
 use tower_sse::stream::policy::{Kind, Linger};
-use tower_sse::stream::pump::{Beginning, NewStream};
-use tower_sse::stream::registry::{Claim, Key, Registry};
+use tower_sse::stream::registry::Registry;
 use tower_sse::stream::stream::Phase;
 
-use crate::support::{
-    CLEAN, Pipe, Rig, Setup, Signals, Step, data, events, idle, is_aborted, pass, policy,
-};
+use crate::support::{CLEAN, Pipe, Rig, Setup, Step, data, events, idle, is_aborted, pass};
 
 /// Forgotten, and every byte given back.
 fn assert_forgotten(rig: &Rig) {
@@ -311,29 +308,4 @@ async fn a_panic_upstream_leaves_no_ghost() {
     assert_eq!(rig.registry.streams().len(), 0);
     assert_eq!(rig.registry.bytes(), 0);
     assert_eq!(rig.signals.count(Signal::StreamClosed), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_never_ran_costs_nothing() {
-    let registry = Arc::new(Registry::new(1 << 20));
-    let signals: Arc<Signals> = Arc::default();
-    let key = Key::Request(Box::from(&b"key"[..]));
-    let Claim::Mine(claimed) = registry.claim(&key) else {
-        panic!("it is free");
-    };
-    let new = NewStream {
-        key: Some(key.clone()),
-        policy: policy(Kind::Shared, &signals),
-        head: Box::default(),
-        principal: None,
-        scope: Box::default(),
-        opened_with: None,
-        source: None,
-        beginning: Beginning::Live(Pipe::new().body()),
-    };
-    let (stream, pump) = new.build(&registry).unwrap();
-    claimed.fill(&stream);
-    drop(pump);
-    assert_eq!(registry.bytes(), 0);
-    assert!(matches!(registry.claim(&key), Claim::Mine(_)));
 }

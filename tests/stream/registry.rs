@@ -75,12 +75,18 @@ async fn a_stream_does_not_take_its_successor_along() {
     assert!(Arc::ptr_eq(&registry.find(&key("k")).unwrap(), &new));
 }
 
-#[test]
-fn drain_is_for_good() {
-    let registry = Registry::new(0);
-    assert!(!registry.is_draining());
-    registry.begin_drain();
-    assert!(registry.is_draining());
+#[tokio::test]
+async fn a_stream_that_never_ran_costs_nothing() {
+    let registry = Arc::new(Registry::new(1 << 20));
+    let key = key("k");
+    let Claim::Mine(claimed) = registry.claim(&key) else {
+        panic!("it is free");
+    };
+    let (stream, pump) = build(&registry, Some(key.clone()));
+    claimed.fill(&stream);
+    drop(pump);
+    assert_eq!(registry.bytes(), 0);
+    assert!(matches!(registry.claim(&key), Claim::Mine(_)));
 }
 
 /// Many tasks want the same few keys. Openers fail now and then. Nobody waits

@@ -1,6 +1,7 @@
 //! What a valid configuration may still get wrong.
 
-use http::header::COOKIE;
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE};
 
 use super::model::{Config, Route};
 use crate::resume::settings::{Credential, Mode, Settings};
@@ -12,6 +13,7 @@ pub(super) fn all(config: &Config) -> Vec<String> {
         let key = format!("routes[{index}]");
         warnings.extend(unreachable(config, index, &key));
         warnings.extend(stripped_credentials(&route.sse, &key));
+        warnings.extend(named_by_credential(&route.sse, &key));
         warnings.extend(bearer_ids(&route.sse, &key));
     }
     warnings
@@ -84,6 +86,24 @@ fn stripped_credentials(sse: &Settings, key: &str) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// A one-shot's name tells requests apart; a credential tells users apart.
+fn named_by_credential(sse: &Settings, key: &str) -> Option<String> {
+    if matches!(sse.mode, Mode::Shared | Mode::Passthrough) {
+        return None;
+    }
+    let is_credential = |header: &&HeaderName| {
+        [AUTHORIZATION, COOKIE].contains(header)
+            || sse
+                .principal
+                .contains(&Credential::Header((*header).clone()))
+    };
+    let header = sse.key.headers.iter().find(is_credential)?;
+    Some(format!(
+        "{key}.sse.key.headers: {header} names one-shots, as the route is not `mode: shared`: \
+         requests with the same {header} are given the same answer"
+    ))
 }
 
 /// Without a principal, whoever learns an id may read the stream.
