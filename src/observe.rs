@@ -24,7 +24,7 @@ pub enum Signal {
     UpstreamOpened,
     /// That connection ended, for whatever reason.
     UpstreamClosed,
-    /// An upstream connection was lost and another one is attempted.
+    /// An upstream connection was lost, and this is an attempt at another one.
     UpstreamReconnect,
     /// Events arrived from upstream and were published.
     EventsIn(u64),

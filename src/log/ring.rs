@@ -73,11 +73,6 @@ impl Ring {
         self.bytes
     }
 
-    /// The limits blocks are trimmed to.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     /// Appends a batch, whose first position must be the next one.
     pub fn append(&mut self, batch: &Batch, now: Instant) {
         debug_assert_eq!(batch.first, self.next);

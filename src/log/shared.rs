@@ -7,7 +7,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::reader::{Next, Reader, Told};
-use super::{Batch, Chunk, Limits, Ring};
+use super::{Batch, Limits, Ring};
 
 /// A [`Ring`] with readers.
 pub struct Log {
@@ -403,11 +403,6 @@ impl Log {
             drop(old);
         }
         Poll::Pending
-    }
-
-    /// One chunk after `cursor`, outside any reader.
-    pub fn read(&self, cursor: u64) -> Option<Chunk> {
-        self.state().ring.read(cursor, CHUNK)
     }
 }
 

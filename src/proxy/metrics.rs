@@ -202,7 +202,7 @@ impl RouteFamilies {
             reconnects: plain(
                 r,
                 "upstream_reconnects",
-                "Upstream streams lost and sought again",
+                "Attempts to get a lost upstream stream back",
             ),
             events_received: plain(r, "events_received", "Events from upstream"),
             events_sent: plain(r, "events_sent", "Events to clients, summed over clients"),

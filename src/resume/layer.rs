@@ -83,17 +83,18 @@ impl SseLayer {
         self.mode(Mode::Shared)
     }
 
-    /// Adds a header to the key of shared streams. See [`Settings::key`].
+    /// Adds a header to the key. See [`KeySettings::headers`].
     pub fn key_header(self, name: HeaderName) -> Self {
         self.set(|s| s.key.headers.push(name))
     }
 
-    /// Leaves a query parameter out of the key of shared streams.
+    /// Leaves a query parameter out of the key. See
+    /// [`KeySettings::ignore_query`].
     pub fn ignore_query(self, name: impl Into<String>) -> Self {
         self.set(|s| s.key.ignore_query.push(name.into()))
     }
 
-    /// Replaces the key of shared streams. See [`Settings::key`].
+    /// Replaces what is in the key. See [`Settings::key`].
     pub fn key(self, key: KeySettings) -> Self {
         self.set(|s| s.key = key)
     }

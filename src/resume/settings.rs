@@ -31,13 +31,17 @@ pub enum Credential {
     Cookie(String),
 }
 
-/// What else makes two requests the same shared stream, beside route, method,
-/// host, path and sorted query.
+/// What else makes two requests the same stream, beside route, method, host,
+/// path and sorted query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeySettings {
     /// Headers whose values are part of the key.
+    ///
+    /// On one-shots they name a request, as `Idempotency-Key` does: one that has
+    /// any of them is, sent again by the same principal, not executed again but
+    /// given the same answer.
     pub headers: Vec<HeaderName>,
-    /// Query parameters that are not.
+    /// Query parameters that make no difference.
     pub ignore_query: Vec<String>,
 }
 
@@ -60,7 +64,8 @@ pub struct BufferSettings {
 pub struct Settings {
     /// Kind of stream.
     pub mode: Mode,
-    /// Key of shared streams.
+    /// What makes requests the same stream: shared ones, and one-shots that
+    /// their application names.
     pub key: KeySettings,
     /// Credentials that make up the principal. Default: `Authorization`.
     pub principal: Vec<Credential>,

@@ -380,7 +380,7 @@ impl Pump {
     fn report_gap(&self, lost: Option<u64>) {
         self.observe(Signal::Gap(GapReason::Upstream));
         tracing::info!(
-            ?lost,
+            lost,
             "gap: the upstream reconnected and could not show that nothing was lost"
         );
     }

@@ -134,11 +134,6 @@ impl Session {
         self.state
     }
 
-    /// Whether an upstream is wanted although nobody reads.
-    pub fn is_lingering(&self) -> bool {
-        self.readers == 0 && self.is_active()
-    }
-
     /// Whether nothing is left to wait for, so that the stream may be forgotten.
     pub fn is_over(&self) -> bool {
         self.over

@@ -20,4 +20,5 @@ mod health;
 mod http2;
 mod https_upstream;
 mod limits;
+mod streams;
 mod tls;

@@ -360,14 +360,15 @@ impl Rig {
 
     /// Everything retained, as text.
     pub(crate) fn retained(&self) -> String {
-        let log = self.stream.log();
-        let mut cursor = log.with(tower_sse::log::Ring::low);
-        let mut text = String::new();
-        while let Some(chunk) = log.read(cursor) {
-            text.push_str(std::str::from_utf8(&chunk.bytes).unwrap());
-            cursor = chunk.last;
-        }
-        text
+        self.stream.log().with(|ring| {
+            let mut cursor = ring.low();
+            let mut text = String::new();
+            while let Some(chunk) = ring.read(cursor, usize::MAX) {
+                text.push_str(std::str::from_utf8(&chunk.bytes).unwrap());
+                cursor = chunk.last;
+            }
+            text
+        })
     }
 
     /// The data of what is retained.
