@@ -49,6 +49,8 @@ struct Slot {
     cursor: u64,
     waker: Option<Waker>,
     order: Option<Order>,
+    /// It was asked to end cleanly: asking again would only wake it.
+    closing: bool,
 }
 
 #[derive(Clone)]
@@ -220,20 +222,27 @@ impl Log {
 
     /// Cuts today's readers; later ones are not concerned.
     pub fn abort_readers(&self, reason: &'static str) {
-        self.order_readers(|| Order::Abort(reason));
-    }
-
-    /// Asks each of today's readers to end cleanly at a moment of its own.
-    pub fn close_readers(&self, mut moment: impl FnMut() -> Instant) {
-        self.order_readers(|| Order::CloseAt(moment()));
-    }
-
-    fn order_readers(&self, mut order: impl FnMut() -> Order) {
         let mut state = self.state();
         for (_, slot) in &mut state.readers {
-            slot.order = Some(order());
+            slot.order = Some(Order::Abort(reason));
         }
         self.wake_readers(state);
+    }
+
+    /// Asks each of today's readers, once, to end cleanly at a moment of its own.
+    pub fn close_readers(&self, mut moment: impl FnMut() -> Instant) {
+        let mut state = self.state();
+        let mut news = false;
+        for (_, slot) in &mut state.readers {
+            if !std::mem::replace(&mut slot.closing, true) {
+                // One that is to be cut already will be.
+                slot.order.get_or_insert_with(|| Order::CloseAt(moment()));
+                news = true;
+            }
+        }
+        if news {
+            self.wake_readers(state);
+        }
     }
 
     fn wake_readers(&self, mut state: MutexGuard<'_, State>) {
@@ -285,6 +294,7 @@ impl Log {
             cursor: after,
             waker: None,
             order: None,
+            closing: false,
         });
         // A reader that has read everything makes room just by coming.
         let room = state.room.take();

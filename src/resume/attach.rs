@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::{Events, Live, SseBody, write_gap};
@@ -55,7 +55,7 @@ pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> O
     let (low, high) = stream.log().with(|ring| (ring.low(), ring.high()));
     match phase {
         Phase::Gone => return Outcome::Afresh,
-        Phase::Ended(End::Status(status)) => return Outcome::Answer(refused(status)),
+        Phase::Ended(End::Status(status)) => return Outcome::Answer(refused(stream, status)),
         Phase::Ended(End::Upstream(ending)) if seq == high => {
             return client.finished(stream, ending);
         }
@@ -69,7 +69,11 @@ pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> O
         OnGap::Reset if client.get => Outcome::Afresh,
         OnGap::Reset | OnGap::Close => {
             client.observe(GapReason::Trimmed);
-            Outcome::Answer(if client.get { no_content() } else { trimmed() })
+            Outcome::Answer(if client.get {
+                no_content(stream)
+            } else {
+                trimmed(stream)
+            })
         }
     }
 }
@@ -249,7 +253,7 @@ impl Client<'_> {
     /// an end of the same kind as the original's for what it is.
     fn finished<R>(self, stream: &Arc<Stream>, ending: Ending) -> Outcome<R> {
         if self.get {
-            return Outcome::Answer(no_content());
+            return Outcome::Answer(no_content(stream));
         }
         let mut headers = unpack(&stream.head);
         dress(&mut headers, Some(Resumed::Exact));
@@ -271,9 +275,20 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn no_content<R>() -> Response<SseBody<R>> {
+fn no_content<R>(stream: &Stream) -> Response<SseBody<R>> {
     let mut response = Response::new(SseBody::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
+    readable(response, stream)
+}
+
+/// Lets pages of other origins read the answer, as they could the stream's
+/// head: to one that may not, it is a lost connection, to be tried again.
+fn readable<R>(mut response: Response<SseBody<R>>, stream: &Stream) -> Response<SseBody<R>> {
+    for (name, value) in &stream.head {
+        if name == VARY || name.as_str().starts_with("access-control-") {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
+    }
     response
 }
 
@@ -286,11 +301,12 @@ pub(super) fn unknown_id<R>() -> Response<SseBody<R>> {
     )
 }
 
-fn trimmed<R>() -> Response<SseBody<R>> {
-    text(
+fn trimmed<R>(stream: &Stream) -> Response<SseBody<R>> {
+    let answer = text(
         StatusCode::GONE,
         "Events after this Last-Event-ID are no longer retained. The request was not executed.\n",
-    )
+    );
+    readable(answer, stream)
 }
 
 /// No stream can be made just now.
@@ -302,9 +318,10 @@ pub(super) fn unavailable<R>() -> Response<SseBody<R>> {
 }
 
 /// The upstream's own last word on this stream.
-fn refused<R>(status: u16) -> Response<SseBody<R>> {
+fn refused<R>(stream: &Stream, status: u16) -> Response<SseBody<R>> {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::GONE);
-    text(status, "The upstream refused to go on with this stream.\n")
+    let answer = text(status, "The upstream refused to go on with this stream.\n");
+    readable(answer, stream)
 }
 
 fn text<R>(status: StatusCode, body: &'static str) -> Response<SseBody<R>> {

@@ -206,6 +206,9 @@ where
             get: request.method() == Method::GET,
         };
         let answer = self.service.call(request).await;
+        if let Place::Claimed(_, claimed) = &opening.place {
+            claimed.answered();
+        }
         let hold = kind != Kind::OneShot && !opening.route.settings.hold.is_zero();
         let (head, body) = match answer {
             Ok(response) => response.into_parts(),
@@ -307,7 +310,9 @@ impl Opening {
                     }
                     Joined::Over => registry.remove(&key, &stream),
                 },
-                Claim::Opening(opening) => opening.done().await,
+                Claim::Opening(opening) => {
+                    opening.done().await;
+                }
                 Claim::Mine(claimed) => {
                     self.place = Place::Claimed(key, claimed);
                     break;

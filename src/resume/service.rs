@@ -186,7 +186,9 @@ where
                 attach::Outcome::Afresh => upstream.registry().remove(&key, &stream),
             },
             // Nobody else may send it meanwhile: that is what the name is for.
-            Claim::Opening(opening) => opening.done().await,
+            Claim::Opening(opening) => {
+                opening.done().await;
+            }
             Claim::Mine(claimed) => {
                 let place = Place::Claimed(key, claimed);
                 // In a task of its own: a client that leaves before the head
@@ -243,10 +245,9 @@ where
                 // Its end is no answer to a client that has not read it.
                 attach::Joined::Over => upstream.registry().remove(&key, &stream),
             },
-            Claim::Opening(opening) if !waited => {
-                opening.done().await;
-                waited = true;
-            }
+            // If whoever was first left before the answer, the next one is first:
+            // a client that hangs up must not send all others upstream.
+            Claim::Opening(opening) if !waited => waited = opening.done().await,
             // Whoever was first got no stream. Those who waited do not wait for
             // each other as well, or the last would wait for all.
             Claim::Opening(_) => {

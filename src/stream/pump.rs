@@ -50,11 +50,11 @@ pub struct Pump {
     failed: bool,
     batch_events: usize,
     batch_bytes: usize,
-    /// What was published since other tasks had their turn.
+    /// What came and was published since other tasks had their turn.
     run: Run,
 }
 
-/// An amount of events.
+/// An amount of events, and of chunks they came in.
 #[derive(Default)]
 struct Run {
     events: usize,
@@ -209,6 +209,9 @@ impl Pump {
                 Wake::Orders(orders) => self.obey(orders),
                 Wake::Opened(answer, since) => self.opened(answer, since),
                 Wake::Data(data) => {
+                    // Counted as well: an upstream that is always ready, and
+                    // says nothing that is published, must not run alone.
+                    self.run.events += 1;
                     self.decoder.push(data);
                     self.work().await;
                 }

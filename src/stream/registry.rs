@@ -53,7 +53,7 @@ pub struct Registry {
 }
 
 enum Slot {
-    Opening(watch::Receiver<()>),
+    Opening(watch::Receiver<bool>),
     Open(Arc<Stream>),
 }
 
@@ -68,13 +68,15 @@ pub enum Claim {
 }
 
 /// Somebody else's attempt to open a stream.
-pub struct Opening(watch::Receiver<()>);
+pub struct Opening(watch::Receiver<bool>);
 
 impl Opening {
-    /// Resolves when the attempt is over, whatever came of it.
-    pub async fn done(mut self) {
-        // The sender is never used, only dropped.
-        let _ = self.0.changed().await;
+    /// Resolves when the attempt is over, whatever came of it: whether there was
+    /// an answer, or whoever made it left before.
+    pub async fn done(mut self) -> bool {
+        // Nothing is ever announced; the end is that the sender is dropped.
+        while self.0.changed().await.is_ok() {}
+        *self.0.borrow()
     }
 }
 
@@ -83,10 +85,18 @@ pub struct Claimed {
     registry: Arc<Registry>,
     key: Key,
     open: bool,
-    _done: watch::Sender<()>,
+    done: watch::Sender<bool>,
 }
 
 impl Claimed {
+    /// Notes that the upstream has answered, with a stream or without.
+    pub fn answered(&self) {
+        self.done.send_if_modified(|answered| {
+            *answered = true;
+            false
+        });
+    }
+
     /// Puts the stream in its place.
     pub fn fill(mut self, stream: &Arc<Stream>) {
         self.open = true;
@@ -136,13 +146,13 @@ impl Registry {
                 Slot::Opening(done) => Claim::Opening(Opening(done.clone())),
             },
             Entry::Vacant(slot) => {
-                let (done, waiting) = watch::channel(());
+                let (done, waiting) = watch::channel(false);
                 slot.insert(Slot::Opening(waiting));
                 Claim::Mine(Claimed {
                     registry: Arc::clone(self),
                     key: key.clone(),
                     open: false,
-                    _done: done,
+                    done,
                 })
             }
         }

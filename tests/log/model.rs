@@ -48,6 +48,7 @@ struct Client {
     /// Position of the last gap it was told of.
     gap: Option<u64>,
     order: Option<Next>,
+    closing: bool,
     waits: bool,
     wakes: Arc<Count>,
     expected_wakes: usize,
@@ -116,12 +117,15 @@ impl Model {
             }
             Op::Abort => {
                 self.log.abort_readers("test");
-                self.order(&Next::Ended(Ending::Aborted("test")));
+                for client in &mut self.clients {
+                    client.order = Some(Next::Ended(Ending::Aborted("test")));
+                }
+                self.expect_wakes();
             }
             Op::Close => {
                 let at = self.now;
                 self.log.close_readers(|| at);
-                self.order(&Next::CloseAt(at));
+                self.close(at);
             }
         }
         self.check();
@@ -302,6 +306,7 @@ impl Model {
             comment: self.comments,
             gap: None,
             order: None,
+            closing: false,
             waits: false,
             wakes: Arc::default(),
             expected_wakes: 0,
@@ -370,11 +375,18 @@ impl Model {
         self.expect_wakes();
     }
 
-    fn order(&mut self, order: &Next) {
+    /// Each reader is asked once, and an abort stands.
+    fn close(&mut self, at: Instant) {
+        let mut news = false;
         for client in &mut self.clients {
-            client.order = Some(order.clone());
+            if !std::mem::replace(&mut client.closing, true) {
+                client.order.get_or_insert(Next::CloseAt(at));
+                news = true;
+            }
         }
-        self.expect_wakes();
+        if news {
+            self.expect_wakes();
+        }
     }
 
     /// Each reader that waits is woken once, and has to wait again to be.

@@ -39,6 +39,26 @@ fn each_publication_wakes_each_waiting_reader_once() {
 }
 
 #[test]
+fn asking_again_to_end_wakes_nobody() {
+    let log = Arc::new(Log::new(Limits::default()));
+    let now = Instant::now();
+    let mut reader = log.attach(Position::Live).reader;
+    let count: Arc<Count> = Arc::default();
+    assert!(poll(&mut reader, &count).is_pending());
+    for _ in 0..3 {
+        log.close_readers(|| now);
+    }
+    assert_eq!(poll(&mut reader, &count), Poll::Ready(Next::CloseAt(now)));
+    assert!(poll(&mut reader, &count).is_pending());
+    log.close_readers(|| now);
+    assert!(poll(&mut reader, &count).is_pending());
+    assert_eq!(count.get(), 1);
+    // An abort is heard by those, too.
+    log.abort_readers("test");
+    assert_eq!(count.get(), 2);
+}
+
+#[test]
 fn the_last_waker_counts() {
     let log = Arc::new(Log::new(Limits::default()));
     let (old, new): (Arc<Count>, Arc<Count>) = Default::default();

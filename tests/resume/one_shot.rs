@@ -102,6 +102,33 @@ async fn a_complete_answer_ends_cleanly_however_often_it_is_read() {
     assert_eq!(upstream.count(), 1);
 }
 
+/// To a page of another origin, an answer that does not let it read is a lost
+/// connection: it would come back for ever.
+#[tokio::test(start_paused = true)]
+async fn other_origins_may_read_that_it_is_over() {
+    let upstream = Upstream::new(|_| {
+        let mut answer = sse(Script::of(event(1)));
+        for (name, value) in [
+            ("access-control-allow-origin", "https://app.example"),
+            ("access-control-allow-credentials", "true"),
+            ("vary", "origin"),
+            ("set-cookie", "a=b"),
+        ] {
+            answer.headers_mut().insert(name, value.parse().unwrap());
+        }
+        answer
+    });
+    let app = App::new(&SseLayer::new().mode(Mode::OneShot), &upstream);
+    let (events, _) = app.get("/report", "").await.rest().await;
+    let over = app.get("/report", &events[0].id).await;
+    assert_eq!(over.status(), 204);
+    let allowed = over.header("access-control-allow-origin");
+    assert_eq!(allowed, "https://app.example");
+    assert_eq!(over.header("access-control-allow-credentials"), "true");
+    assert_eq!(over.header("vary"), "origin");
+    assert_eq!(over.header("set-cookie"), "");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_finite_get_ends_with_204() {
     let upstream = Upstream::new(|_| sse(Script::of(event(1) + &event(2))));

@@ -115,6 +115,34 @@ async fn a_first_answer_that_is_no_stream_goes_to_each_client() {
     assert_eq!(upstream.count(), 20);
 }
 
+/// Whoever is first hangs up before there is an answer: one of those who wait
+/// asks in its place, not all of them.
+#[tokio::test(start_paused = true)]
+async fn a_first_client_that_leaves_is_followed_by_one() {
+    let (upstream, mut tell) = thinking(2);
+    let app = App::new(&SseLayer::new().shared(), &upstream);
+    let spawn = |count| {
+        let app = app.clone();
+        tokio::spawn(async move { join_all((0..count).map(|_| app.get("/e", ""))).await })
+    };
+    let first = spawn(1);
+    quiet().await;
+    let others = spawn(20);
+    quiet().await;
+    assert_eq!(upstream.count(), 1);
+    first.abort();
+    quiet().await;
+    assert_eq!(upstream.count(), 2);
+    let (pipe, body) = Script::pipe();
+    let _ = tell.remove(1).send(sse(body).into());
+    let mut clients = others.await.unwrap();
+    pipe.send(event(1));
+    for client in &mut clients {
+        assert_eq!(client.event().await.data, "1");
+    }
+    assert_eq!((upstream.count(), upstream.open()), (2, 1));
+}
+
 /// The first attempt fails while many wait for it, and then all ask at once:
 /// they still end up on one connection, whatever becomes of the second.
 #[tokio::test(start_paused = true)]

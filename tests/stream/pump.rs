@@ -36,6 +36,21 @@ async fn what_comes_goes_out_with_ids() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upstream_that_is_always_ready_does_not_run_alone() {
+    for chunk in [":\n", "id: 1\n\n", ""] {
+        let (rig, _client) = Setup::new(Kind::Shared).read();
+        for _ in 0..10_000 {
+            rig.pipe.send(chunk);
+        }
+        tokio::task::yield_now().await;
+        let taken = rig.pipe.taken();
+        assert!((1..1_000).contains(&taken), "{taken} of {chunk:?}");
+        idle().await;
+        assert_eq!(rig.pipe.taken(), 10_000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_upstream_is_hidden_and_asked_to_go_on() {
     let (second, third) = (Pipe::new(), Pipe::new());
     let (rig, mut client) = Setup::new(Kind::Private)

@@ -118,7 +118,9 @@ async fn use_key(registry: &Arc<Registry>, key: &Key, opening: &AtomicUsize, luc
     loop {
         match registry.claim(key) {
             Claim::Open(_) => return,
-            Claim::Opening(other) => other.done().await,
+            Claim::Opening(other) => {
+                other.done().await;
+            }
             Claim::Mine(claimed) => {
                 assert_eq!(opening.fetch_add(1, Ordering::SeqCst), 0, "two at once");
                 tokio::task::yield_now().await;
