@@ -47,12 +47,22 @@ impl<B> SseBody<B> {
         }
     }
 
-    pub(super) fn verbatim(body: B, heartbeat: Duration, observer: Arc<dyn Observer>) -> Self {
+    /// Bytes as they come, with heartbeats, until the upstream ends or, between
+    /// two events, after `close`.
+    pub(super) fn verbatim(
+        body: B,
+        heartbeat: Duration,
+        observer: Arc<dyn Observer>,
+        close: Option<Close>,
+    ) -> Self {
         Self {
             kind: Kind::Verbatim {
                 body,
                 pace: Pace::new(heartbeat, observer),
-                tap: Tap::default(),
+                tap: Tap {
+                    close,
+                    ..Tap::default()
+                },
             },
         }
     }
@@ -103,6 +113,9 @@ where
                     let beat = Frame::data(Bytes::from_static(HEARTBEAT));
                     return Poll::Ready(Some(Ok(beat)));
                 }
+                if tap.poll_close(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
                 match body.poll_frame(cx).map_err(Into::into) {
                     Poll::Pending if tap.boundary.between_blocks() => {
                         pace.poll_beat(cx).map(|beat| Some(Ok(Frame::data(beat))))
@@ -149,9 +162,28 @@ struct Tap {
     /// would be read as part of a field's name.
     bom: LeadingBom,
     boundary: Boundary,
+    close: Option<Close>,
+    closing: bool,
 }
 
+/// Resolves when a body should end.
+pub(super) type Close = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Tap {
+    /// Ready when the body should end, and no event is cut by that.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(close) = &mut self.close {
+            self.closing = close.as_mut().poll(cx).is_ready();
+        }
+        if self.closing {
+            self.close = None;
+        }
+        if self.closing && self.boundary.between_blocks() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
     fn pass(&mut self, data: Bytes) -> Bytes {
         let data = self.bom.strip(data);
         self.boundary.feed(&data);

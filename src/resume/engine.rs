@@ -1,11 +1,13 @@
 //! What all layers of a process share.
 
 use std::fmt;
+use std::future::{Future, pending};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::principal::Principals;
 use crate::journal::{Journal, Memory};
@@ -30,6 +32,8 @@ struct Shared {
     principals: Principals,
     journal: Arc<dyn Journal>,
     routes: AtomicU64,
+    /// When the drain's spread is over, once it has begun.
+    drain: watch::Sender<Option<Instant>>,
 }
 
 impl Engine {
@@ -52,6 +56,7 @@ impl Engine {
                 principals: Principals::new(key),
                 journal: Arc::new(Memory),
                 routes: AtomicU64::new(0),
+                drain: watch::Sender::new(None),
             }),
         }
     }
@@ -68,6 +73,9 @@ impl Engine {
     pub async fn drain(&self, spread: Duration, deadline: Duration) {
         let registry = &self.shared.registry;
         let begin = Instant::now();
+        self.shared
+            .drain
+            .send_replace(Some(moment_at(begin, spread)));
         loop {
             let elapsed = begin.elapsed();
             let streams = registry.streams();
@@ -93,6 +101,20 @@ impl Engine {
         }
     }
 
+    /// Resolves at a random moment of the drain, for bodies that are in no
+    /// registry.
+    pub(super) fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut drain = self.shared.drain.subscribe();
+        async move {
+            // An error means that the engine is gone: nobody will drain it.
+            let Ok(until) = drain.wait_for(Option::is_some).await.map(|until| *until) else {
+                return pending().await;
+            };
+            let left = until.map_or(Duration::ZERO, |at| at - Instant::now());
+            sleep_until(moment_within(left)).await;
+        }
+    }
+
     pub(super) fn registry(&self) -> &Arc<Registry> {
         &self.shared.registry
     }
@@ -111,13 +133,16 @@ impl Engine {
     }
 }
 
-/// A random moment from now on. Past the end of time it is as good as at once:
-/// the deadline would come first.
+/// A random moment from now on.
 fn moment_within(spread: Duration) -> Instant {
-    let now = Instant::now();
     let delay = Duration::try_from_secs_f64(spread.as_secs_f64() * fastrand::f64());
-    let moment = delay.ok().and_then(|delay| now.checked_add(delay));
-    moment.unwrap_or(now)
+    moment_at(Instant::now(), delay.unwrap_or_default())
+}
+
+/// So long after. Past the end of time it is as good as at once: the deadline
+/// would come first.
+fn moment_at(from: Instant, delay: Duration) -> Instant {
+    from.checked_add(delay).unwrap_or(from)
 }
 
 impl Default for Engine {

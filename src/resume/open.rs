@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::attach::{self, Client, Joined};
-use super::body::SseBody;
+use super::body::{Close, SseBody};
 use super::cursor::{Cursor, LAST_EVENT_ID};
 use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
 use super::key;
@@ -163,6 +163,7 @@ where
         if verbatim {
             self.ask_for_identity();
         }
+        let get = self.is_get();
         let request = Request::from_parts(self.parts, RequestBody::original(self.body));
         let call = self.service.call(request);
         let route = self.route;
@@ -173,7 +174,9 @@ where
             }
             dress(&mut head.headers, None);
             let observer = Arc::clone(&route.observer);
-            let body = SseBody::verbatim(body, route.settings.heartbeat, observer);
+            // Others may be answers that cannot be asked for again.
+            let close = get.then(|| Box::pin(route.engine.closing()) as Close);
+            let body = SseBody::verbatim(body, route.settings.heartbeat, observer, close);
             Ok(Response::from_parts(head, body))
         }
     }
@@ -213,9 +216,14 @@ where
         let (head, body) = match answer {
             Ok(response) => response.into_parts(),
             Err(error) if !hold => return Err(error),
-            Err(_) => return Ok(opening.held(source(repeat)).await),
+            Err(error) => {
+                let error: BoxError = error.into();
+                tracing::warn!(%error, "no upstream yet; the client is held");
+                return Ok(opening.held(source(repeat)).await);
+            }
         };
         if hold && is_down(head.status) {
+            tracing::warn!(status = %head.status, "no upstream yet; the client is held");
             return Ok(opening.held(source(repeat)).await);
         }
         if !is_event_stream(&head) {

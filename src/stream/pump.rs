@@ -379,10 +379,12 @@ impl Pump {
 
     fn report_gap(&self, lost: Option<u64>) {
         self.observe(Signal::Gap(GapReason::Upstream));
-        tracing::info!(
-            lost,
-            "gap: the upstream reconnected and could not show that nothing was lost"
-        );
+        let text = "gap: the upstream reconnected and could not show that nothing was lost";
+        // A backend that restarts does this to every private stream at once.
+        match self.stream.policy.kind {
+            Kind::Shared => tracing::info!(lost, "{text}"),
+            Kind::Private | Kind::OneShot => tracing::debug!(lost, "{text}"),
+        }
     }
 
     fn comment(&mut self, text: &[u8]) {
@@ -645,6 +647,8 @@ fn rules(policy: &Policy) -> Rules {
         resume: policy.resume,
         gap_event: policy.gap_event.clone(),
         strip_retry: policy.strip_retry,
+        // A one-shot is never reconnected, and found by our ids alone.
+        indexed: policy.kind != Kind::OneShot || ids == Ids::Preserve,
     }
 }
 

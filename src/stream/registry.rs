@@ -6,10 +6,12 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::id::Epoch;
 use super::stream::{Standing, Stream};
@@ -37,6 +39,9 @@ impl Key {
 
 const SHARDS: usize = 64;
 
+/// Time between searches for streams to evict, if there are none.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// Counted for each stream beside its blocks: its task, head and table entries.
 /// It makes streams nobody reads give way even if they are empty.
 pub(crate) const STREAM_COST: i64 = 4 << 10;
@@ -49,7 +54,8 @@ pub struct Registry {
     hasher: RandomState,
     bytes: AtomicI64,
     cap: i64,
-    evicting: Mutex<()>,
+    /// When a search for streams to evict last found none.
+    in_vain: Mutex<Option<Instant>>,
 }
 
 enum Slot {
@@ -120,7 +126,7 @@ impl Registry {
             hasher: RandomState::new(),
             bytes: AtomicI64::new(0),
             cap: i64::try_from(cap).unwrap_or(i64::MAX),
-            evicting: Mutex::new(()),
+            in_vain: Mutex::new(None),
         }
     }
 
@@ -186,9 +192,14 @@ impl Registry {
 
     fn evict_unread(&self) -> bool {
         // One at a time: whoever comes meanwhile only trims itself.
-        let Ok(_one) = self.evicting.try_lock() else {
+        let Ok(mut in_vain) = self.in_vain.try_lock() else {
             return true;
         };
+        // Nor again at once: with all streams read, every batch would look
+        // through all of them.
+        if in_vain.is_some_and(|at| at.elapsed() < AGAIN) {
+            return true;
+        }
         // Evicted streams go when their tasks get to it: what they will free is
         // counted as free already, or all would have to go.
         let mut bytes = self.bytes.load(Ordering::Relaxed);
@@ -200,6 +211,7 @@ impl Registry {
                 Standing::Leaving => bytes -= stream.cost(),
             }
         }
+        *in_vain = unread.is_empty().then(Instant::now);
         unread.sort_by_key(|(since, _)| *since);
         // Make room for more than one batch, so that this is done rarely.
         let target = self.cap - self.cap / 16;

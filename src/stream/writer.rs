@@ -19,6 +19,8 @@ pub(crate) struct Rules {
     pub(crate) gap_event: Option<String>,
     /// The route sets `retry:` itself: the upstream's is not passed on.
     pub(crate) strip_retry: bool,
+    /// Upstream ids are looked up: by clients, or to tell repetitions.
+    pub(crate) indexed: bool,
 }
 
 /// Gathers blocks into the next batch.
@@ -222,7 +224,9 @@ impl Writer {
         };
         let own = match &upstreams {
             // A longer one cannot be asked for, and would be held uncounted.
-            IdField::Set(id) if id.len() <= MAX_CURSOR => Some(Bytes::copy_from_slice(id)),
+            IdField::Set(id) if self.rules.indexed && id.len() <= MAX_CURSOR => {
+                Some(Bytes::copy_from_slice(id))
+            }
             _ => None,
         };
         let preserved = self.rules.ids == Ids::Preserve && !self.must_replace(&upstreams, log);

@@ -2,6 +2,7 @@
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tower_sse::resume::settings::Mode;
 use tower_sse::{Engine, SseLayer};
 
 use crate::support::{App, Client, End, Upstream, event, numbers, quiet, secs};
@@ -133,4 +134,32 @@ async fn no_time_is_too_long() {
 #[tokio::test(start_paused = true)]
 async fn with_nobody_there_it_is_done_at_once() {
     assert!(drain(&Engine::default(), 10, 30).await.unwrap() < 0.1);
+}
+
+/// They are in nobody's list, and end like the others, but not amid an event.
+#[tokio::test(start_paused = true)]
+async fn passthrough_readers_end_too_and_posts_do_not() {
+    let engine = Engine::default();
+    let layer = SseLayer::new()
+        .engine(engine.clone())
+        .mode(Mode::Passthrough);
+    let upstream = Upstream::piped();
+    let app = App::new(&layer, &upstream);
+    let between = app.get("/e", "").await;
+    let amid = app.get("/e", "").await;
+    let mut post = app.post("/chat", "").await;
+    upstream.pipe(0).send("data: 1\n\n");
+    upstream.pipe(1).send("data: 1\n");
+
+    let drained = drain(&engine, 10, 30);
+    let (between, amid) = (watch(between), watch(amid));
+    let (at, end) = between.await.unwrap();
+    assert!(at <= 10.0 && end == End::Clean);
+    tokio::time::sleep(secs(10)).await;
+    assert!(!amid.is_finished());
+    upstream.pipe(1).send("\n");
+    assert_eq!(amid.await.unwrap().1, End::Clean);
+    upstream.pipe(2).send(event(1));
+    assert_eq!(post.event().await.data, "1");
+    drained.await.unwrap();
 }

@@ -25,6 +25,7 @@ fn rules() -> Rules {
         resume: UpstreamResume::None,
         gap_event: None,
         strip_retry: false,
+        indexed: true,
     }
 }
 
@@ -641,6 +642,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
         resume,
         gap_event,
         strip_retry,
+        indexed: true,
     })
 }
 
