@@ -22,15 +22,16 @@
 mod batch;
 mod index;
 mod limits;
+#[expect(clippy::module_inception, reason = "the noun the reader looks for")]
+mod log;
 mod reader;
 mod ring;
 mod seam;
 mod segment;
-mod shared;
 
+pub use self::log::{Attached, Ending, Hold, Log, Position};
 pub use batch::{Batch, Entry};
 pub use limits::Limits;
 pub use reader::{Next, Reader};
 pub use ring::{Chunk, Ring};
 pub use seam::{Seam, SeamKind};
-pub use shared::{Attached, Ending, Hold, Log, Position};

@@ -12,6 +12,7 @@
 //! [`Registry`](registry::Registry) finds streams by key and bounds them all.
 
 pub mod backoff;
+pub mod create;
 pub mod id;
 mod overlap;
 pub mod policy;
@@ -21,6 +22,7 @@ pub mod session;
 pub mod source;
 #[expect(clippy::module_inception, reason = "the noun the reader looks for")]
 pub mod stream;
+mod upstream;
 mod writer;
 
 pub use writer::gap_data;

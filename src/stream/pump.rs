@@ -8,19 +8,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body;
 use tokio::time::{Instant, Sleep};
 
-use super::id::{Epoch, is_header_safe};
-use super::policy::{Ids, Kind, UpstreamResume};
-use super::registry::{Key, Registry, STREAM_COST};
-use super::session::{End, Session, State, Terms};
-use super::source::{Answer, BoxError, Opening, Source, UpstreamBody};
-use super::stream::{Orders, Phase, Policy, Stream};
-use super::writer::{Accepted, Rules, Writer};
+use super::create::Beginning;
+use super::id::is_header_safe;
+use super::policy::{Kind, UpstreamResume};
+use super::registry::{Registry, STREAM_COST};
+use super::session::{End, Session, State};
+use super::source::{Answer, BoxError, Source};
+use super::stream::{Orders, Phase, Stream};
+use super::upstream::{Arrival, Connection, Upstream};
+use super::writer::{Accepted, Writer};
 use crate::journal::Name;
 use crate::log::{Ending, Hold, SeamKind};
-use crate::observe::{GapReason, Observer, Signal};
+use crate::observe::{GapReason, Signal};
 use crate::wire::{Decoder, Frame, encode_comment};
 
 /// A batch is published once it holds this many bytes, whatever else is ready.
@@ -61,20 +62,6 @@ struct Run {
     bytes: usize,
 }
 
-enum Upstream {
-    None,
-    Opening(Opening, Instant),
-    Open(Connection),
-}
-
-/// An upstream connection, counted while it lives.
-struct Connection {
-    body: UpstreamBody,
-    observer: Arc<dyn Observer>,
-    /// Until the first byte.
-    since: Option<Instant>,
-}
-
 struct Timer {
     sleep: Pin<Box<Sleep>>,
     at: Instant,
@@ -82,78 +69,13 @@ struct Timer {
 
 enum Wake {
     Orders(Orders),
-    Opened(Result<Answer, BoxError>, Instant),
-    Data(Bytes),
-    Closed(Result<(), BoxError>),
+    Upstream(Arrival),
     Room,
     Time,
 }
 
-/// How a stream begins.
-pub enum Beginning {
-    /// With an upstream that has just answered.
-    Live(UpstreamBody),
-    /// Without one: it is sought while readers are held.
-    Held,
-}
-
-/// Everything a new stream is made of.
-pub struct NewStream {
-    /// What it is found by; its epoch, if `None`. A one-shot is found by both:
-    /// clients come back to it with its ids.
-    pub key: Option<Key>,
-    /// What is decided about it.
-    pub policy: Policy,
-    /// The head later answers are given.
-    pub head: super::stream::Head,
-    /// Whose it is.
-    pub principal: Option<[u8; 32]>,
-    /// The resource it belongs to.
-    pub scope: Box<[u8]>,
-    /// The id its first upstream connection was asked to go on from.
-    pub opened_with: Option<Bytes>,
-    /// How to ask the upstream again, if that may be done.
-    pub source: Option<Arc<dyn Source>>,
-    /// Its upstream.
-    pub beginning: Beginning,
-}
-
-impl NewStream {
-    /// Makes the stream and its pump. The caller puts the one in the registry
-    /// and spawns the other.
-    pub fn build(
-        self,
-        registry: &Arc<Registry>,
-    ) -> Result<(Arc<Stream>, Box<Pump>), getrandom::Error> {
-        let (epoch, keys) = match self.key {
-            Some(key) if self.policy.kind == Kind::Shared => (Epoch::shared()?, (key, None)),
-            alias => {
-                let epoch = Epoch::private()?;
-                (epoch, (Key::Epoch(epoch), alias))
-            }
-        };
-        let stream = Arc::new(Stream::new(
-            keys,
-            epoch,
-            self.policy,
-            self.head,
-            self.principal,
-            self.scope,
-            self.opened_with.as_ref(),
-        ));
-        let pump = Pump::new(
-            Arc::clone(&stream),
-            registry,
-            self.source,
-            self.beginning,
-            self.opened_with,
-        );
-        Ok((stream, Box::new(pump)))
-    }
-}
-
 impl Pump {
-    fn new(
+    pub(super) fn new(
         stream: Arc<Stream>,
         registry: &Arc<Registry>,
         source: Option<Arc<dyn Source>>,
@@ -162,9 +84,9 @@ impl Pump {
     ) -> Self {
         let policy = &stream.policy;
         let now = Instant::now();
-        let terms = terms(policy);
+        let terms = policy.terms();
         let asked = opened_with.is_some();
-        let mut writer = Writer::new(stream.epoch, rules(policy), opened_with);
+        let mut writer = Writer::new(stream.epoch, policy.rules(), opened_with);
         let (session, upstream) = match beginning {
             Beginning::Live(body) => {
                 writer.begin_connection(asked);
@@ -207,15 +129,15 @@ impl Pump {
             }
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Orders(orders) => self.obey(orders),
-                Wake::Opened(answer, since) => self.opened(answer, since),
-                Wake::Data(data) => {
+                Wake::Upstream(Arrival::Opened(answer, since)) => self.opened(answer, since),
+                Wake::Upstream(Arrival::Data(data)) => {
                     // Counted as well: an upstream that is always ready, and
                     // says nothing that is published, must not run alone.
                     self.run.events += 1;
                     self.decoder.push(data);
                     self.work().await;
                 }
-                Wake::Closed(how) => self.closed(how).await,
+                Wake::Upstream(Arrival::Closed(how)) => self.closed(how).await,
                 Wake::Room => self.work().await,
                 Wake::Time => self.tick().await,
             }
@@ -234,7 +156,7 @@ impl Pump {
             let hold = self.hold();
             return self.stream.log.poll_room(hold, cx).map(|()| Wake::Room);
         }
-        self.upstream.poll(cx)
+        self.upstream.poll(cx).map(Wake::Upstream)
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -572,108 +494,11 @@ impl Drop for Pump {
     }
 }
 
-impl Upstream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        match self {
-            Self::None => Poll::Pending,
-            Self::Opening(opening, since) => {
-                let since = *since;
-                opening
-                    .as_mut()
-                    .poll(cx)
-                    .map(|answer| Wake::Opened(answer, since))
-            }
-            Self::Open(connection) => connection.poll(cx),
-        }
-    }
-}
-
-impl Connection {
-    fn new(body: UpstreamBody, observer: &Arc<dyn Observer>, now: Instant) -> Self {
-        observer.observe(Signal::UpstreamOpened);
-        Self {
-            body,
-            observer: Arc::clone(observer),
-            since: Some(now),
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        loop {
-            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(Wake::Closed(Ok(()))),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Wake::Closed(Err(error))),
-                Poll::Ready(Some(Ok(frame))) => frame,
-            };
-            // Trailers of an event stream say nothing to an event source.
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            if let Some(since) = self.since.take() {
-                self.observer
-                    .observe(Signal::UpstreamFirstByte(since.elapsed()));
-            }
-            return Poll::Ready(Wake::Data(data));
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.observer.observe(Signal::UpstreamClosed);
-    }
-}
-
-fn terms(policy: &Policy) -> Terms {
-    Terms {
-        finite: policy.kind == Kind::OneShot,
-        linger: policy.linger,
-        retain: policy.retain,
-        reconnect: policy.reconnect,
-        hold: policy.hold,
-        upstream_idle: policy.upstream_idle,
-    }
-}
-
-fn rules(policy: &Policy) -> Rules {
-    let ids = match (policy.ids, policy.kind) {
-        // Their id must find the stream.
-        (Ids::Auto, Kind::Private | Kind::OneShot) => Ids::Assign,
-        (ids, _) => ids,
-    };
-    Rules {
-        ids,
-        resume: policy.resume,
-        gap_event: policy.gap_event.clone(),
-        strip_retry: policy.strip_retry,
-        // A one-shot is never reconnected, and found by our ids alone.
-        indexed: policy.kind != Kind::OneShot || ids == Ids::Preserve,
-    }
-}
-
 impl std::fmt::Debug for Pump {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pump")
             .field("stream", &self.stream)
             .field("session", &self.session)
             .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for NewStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewStream")
-            .field("policy", &self.policy)
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Beginning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Live(_) => "Live",
-            Self::Held => "Held",
-        })
     }
 }
