@@ -13,13 +13,12 @@ use http::{HeaderValue, Response, StatusCode};
 use super::body::{Events, Live, SseBody, write_gap};
 use super::cursor::Cursor;
 use super::head::{Resumed, dress, unpack};
-use super::layer::Route;
-use super::open::join_position;
+use super::route::Route;
 use crate::log::{Attached, Ending, Position, Ring};
 use crate::observe::{GapReason, Signal};
 use crate::stream::gap_data;
 use crate::stream::id::IdWriter;
-use crate::stream::policy::{Ids, OnGap};
+use crate::stream::policy::{Ids, Join, OnGap, UpstreamResume};
 use crate::stream::session::End;
 use crate::stream::stream::{Phase, Stream, Subscription};
 use crate::wire::{HEARTBEAT, encode_event, encode_retry};
@@ -332,4 +331,14 @@ fn text<R>(status: StatusCode, body: &'static str) -> Response<SseBody<R>> {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     response
+}
+
+/// Where a client that brings no id begins.
+fn join_position(join: Join, resume: UpstreamResume) -> Position {
+    match (join, resume) {
+        (Join::Live, UpstreamResume::Snapshot) => Position::Snapshot,
+        (Join::Live, _) => Position::Live,
+        (Join::Start, _) => Position::Oldest,
+        (Join::Tail(n), _) => Position::Tail(n),
+    }
 }

@@ -9,6 +9,7 @@ use http::HeaderName;
 use tower_layer::Layer;
 
 use super::engine::Engine;
+use super::route::Route;
 use super::service::SseService;
 use super::settings::{BufferSettings, Credential, KeySettings, Mode, Settings};
 use crate::observe::{Observer, Silent};
@@ -21,15 +22,6 @@ use crate::stream::policy::{Ids, Join, Linger, OnGap, Reconnect, UpstreamResume}
 #[derive(Clone)]
 pub struct SseLayer {
     route: Arc<Route>,
-}
-
-/// What a layer and its services share.
-#[derive(Clone)]
-pub(super) struct Route {
-    pub(super) number: u64,
-    pub(super) settings: Settings,
-    pub(super) engine: Engine,
-    pub(super) observer: Arc<dyn Observer>,
 }
 
 impl SseLayer {

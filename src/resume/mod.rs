@@ -37,6 +37,7 @@ mod open;
 mod principal;
 mod reopen;
 mod request;
+mod route;
 mod service;
 pub mod settings;
 

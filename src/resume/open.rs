@@ -19,17 +19,19 @@ use super::body::{Close, SseBody};
 use super::cursor::{Cursor, LAST_EVENT_ID};
 use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
 use super::key;
-use super::layer::Route;
 use super::principal::{self, Principal};
 use super::reopen::Reopen;
 use super::request::RequestBody;
+use super::route::Route;
 use super::settings::{BufferSettings, Mode};
 use crate::log::{Limits, Position};
 use crate::observe::{GapReason, Signal};
-use crate::stream::create::{Beginning, NewStream};
+use crate::stream::create::NewStream;
 use crate::stream::id::EventId;
-use crate::stream::policy::{Ids, Join, Kind, Linger, UpstreamResume};
-use crate::stream::registry::{Claim, Claimed, Key, Registry};
+use crate::stream::key::Key;
+use crate::stream::policy::{Ids, Kind, Linger, UpstreamResume};
+use crate::stream::pump::Beginning;
+use crate::stream::registry::{Claim, Claimed, Registry};
 use crate::stream::source::{BoxError, Source};
 use crate::stream::stream::{Policy, Stream};
 
@@ -436,15 +438,5 @@ fn limits(buffer: BufferSettings, kind: Kind) -> Limits {
         events: buffer.events.unwrap_or(default.events),
         bytes: buffer.bytes.unwrap_or(default.bytes),
         age: buffer.age.unwrap_or(default.age),
-    }
-}
-
-/// Where a client that brings no id begins.
-pub(super) fn join_position(join: Join, resume: UpstreamResume) -> Position {
-    match (join, resume) {
-        (Join::Live, UpstreamResume::Snapshot) => Position::Snapshot,
-        (Join::Live, _) => Position::Live,
-        (Join::Start, _) => Position::Oldest,
-        (Join::Tail(n), _) => Position::Tail(n),
     }
 }

@@ -17,13 +17,14 @@ use super::attach;
 use super::body::SseBody;
 use super::cursor::Cursor;
 use super::key;
-use super::layer::Route;
 use super::open::{Place, Upstream};
 use super::request::RequestBody;
+use super::route::Route;
 use super::settings::Mode;
 use crate::observe::GapReason;
+use crate::stream::key::Key;
 use crate::stream::policy::{Ids, Kind};
-use crate::stream::registry::{Claim, Key};
+use crate::stream::registry::Claim;
 use crate::stream::source::BoxError;
 
 /// A service whose event streams can be resumed. Made by

@@ -6,21 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::id::Epoch;
+use super::key::Key;
 use super::policy::{Ids, Kind};
-use super::pump::Pump;
-use super::registry::{Key, Registry};
+use super::pump::{Beginning, Pump};
+use super::registry::Registry;
 use super::session::Terms;
-use super::source::{Source, UpstreamBody};
+use super::source::Source;
 use super::stream::{Head, Policy, Stream};
 use super::writer::Rules;
-
-/// How a stream begins.
-pub enum Beginning {
-    /// With an upstream that has just answered.
-    Live(UpstreamBody),
-    /// Without one: it is sought while readers are held.
-    Held,
-}
 
 /// Everything a new stream is made of.
 pub struct NewStream {
@@ -113,14 +106,5 @@ impl fmt::Debug for NewStream {
         f.debug_struct("NewStream")
             .field("policy", &self.policy)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Beginning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Live(_) => "Live",
-            Self::Held => "Held",
-        })
     }
 }

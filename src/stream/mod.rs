@@ -14,6 +14,7 @@
 pub mod backoff;
 pub mod create;
 pub mod id;
+pub mod key;
 mod overlap;
 pub mod policy;
 pub mod pump;

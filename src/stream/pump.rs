@@ -10,13 +10,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
-use super::create::Beginning;
 use super::id::is_header_safe;
 use super::policy::{Kind, UpstreamResume};
-use super::registry::{Registry, STREAM_COST};
+use super::registry::Registry;
 use super::session::{End, Session, State};
-use super::source::{Answer, BoxError, Source};
-use super::stream::{Orders, Phase, Stream};
+use super::source::{Answer, BoxError, Source, UpstreamBody};
+use super::stream::{Orders, Phase, STREAM_COST, Stream};
 use super::upstream::{Arrival, Connection, Upstream};
 use super::writer::{Accepted, Writer};
 use crate::journal::Name;
@@ -60,6 +59,14 @@ pub struct Pump {
 struct Run {
     events: usize,
     bytes: usize,
+}
+
+/// How a stream begins.
+pub enum Beginning {
+    /// With an upstream that has just answered.
+    Live(UpstreamBody),
+    /// Without one: it is sought while readers are held.
+    Held,
 }
 
 struct Timer {
@@ -500,5 +507,14 @@ impl std::fmt::Debug for Pump {
             .field("stream", &self.stream)
             .field("session", &self.session)
             .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Beginning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Live(_) => "Live",
+            Self::Held => "Held",
+        })
     }
 }

@@ -8,43 +8,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::id::Epoch;
+use super::key::Key;
 use super::stream::{Standing, Stream};
-use crate::journal::Name;
-
-/// What a stream is found by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
-    /// Its epoch, which clients bring back inside an id.
-    Epoch(Epoch),
-    /// What makes two requests the same, as bytes.
-    Request(Box<[u8]>),
-}
-
-impl Key {
-    /// What a journal calls the stream. A request's key may hold credentials,
-    /// so only its hash leaves the process.
-    pub(crate) fn name(&self) -> Name {
-        Name(match self {
-            Self::Epoch(epoch) => Bytes::copy_from_slice(epoch.as_bytes()),
-            Self::Request(key) => Bytes::copy_from_slice(&Sha256::digest(key)),
-        })
-    }
-}
 
 const SHARDS: usize = 64;
 
 /// Time between searches for streams to evict, if there are none.
 const AGAIN: Duration = Duration::from_millis(100);
-
-/// Counted for each stream beside its blocks: its task, head and table entries.
-/// It makes streams nobody reads give way even if they are empty.
-pub(crate) const STREAM_COST: i64 = 4 << 10;
 
 /// All streams.
 pub struct Registry {

@@ -10,8 +10,8 @@ use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::id::Epoch;
+use super::key::Key;
 use super::policy::{Ids, Kind, Linger, Reconnect, UpstreamResume};
-use super::registry::{Key, STREAM_COST};
 use super::session::End;
 use crate::journal::{Journal, Name};
 use crate::log::{Attached, Limits, Log, Position, Ring};
@@ -61,6 +61,10 @@ impl fmt::Debug for Policy {
             .finish_non_exhaustive()
     }
 }
+
+/// Counted for each stream beside its blocks: its task, head and table entries.
+/// It makes streams nobody reads give way even if they are empty.
+pub(crate) const STREAM_COST: i64 = 4 << 10;
 
 /// Response headers in one small allocation each, free of the buffers they
 /// were read from.

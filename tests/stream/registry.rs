@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tower_sse::stream::create::{Beginning, NewStream};
+use tower_sse::stream::create::NewStream;
+use tower_sse::stream::key::Key;
 use tower_sse::stream::policy::Kind;
-use tower_sse::stream::pump::Pump;
-use tower_sse::stream::registry::{Claim, Key, Registry};
+use tower_sse::stream::pump::{Beginning, Pump};
+use tower_sse::stream::registry::{Claim, Registry};
 use tower_sse::stream::stream::Stream;
 
 use crate::support::{Pipe, Signals, policy};

@@ -19,9 +19,11 @@ use tokio::time::Instant;
 use tower_sse::journal::Memory;
 use tower_sse::log::{Ending, Limits, Next, Position, Reader};
 use tower_sse::observe::{Observer, Signal};
-use tower_sse::stream::create::{Beginning, NewStream};
+use tower_sse::stream::create::NewStream;
+use tower_sse::stream::key::Key;
 use tower_sse::stream::policy::{Ids, Kind, Linger, Reconnect, UpstreamResume};
-use tower_sse::stream::registry::{Key, Registry};
+use tower_sse::stream::pump::Beginning;
+use tower_sse::stream::registry::Registry;
 use tower_sse::stream::source::{Answer, BoxError, Opening, Refusal, Source, UpstreamBody};
 use tower_sse::stream::stream::{Phase, Policy, Stream, Subscription};
 
