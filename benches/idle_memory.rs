@@ -104,7 +104,7 @@ impl Proxy {
             format!(
                 "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: ~\n\
                  upstreams: {{ app: {{ servers: [\"http://{upstream}\"] }} }}\nroutes:\n  \
-                 - {{ path: /shared, upstream: app, sse: {{ mode: shared }} }}\n  \
+                 - {{ path: /shared, upstream: app, sse: {{ mode: shared, principal: [] }} }}\n  \
                  - {{ path: /, upstream: app }}\n"
             ),
         )?;
