@@ -44,6 +44,8 @@ pub struct Pump {
     blocked: bool,
     /// The next upstream connection is to begin from scratch.
     afresh: bool,
+    /// When that was last asked for.
+    reset_at: Option<Instant>,
     /// Whether the upstream was asked for what follows an id.
     asked: bool,
     /// Whether readers were told that the upstream is given up.
@@ -115,6 +117,7 @@ impl Pump {
             flush_at: None,
             blocked: false,
             afresh: false,
+            reset_at: None,
             asked,
             failed: false,
             batch_events: (policy.limits.events / 4).max(1),
@@ -192,10 +195,23 @@ impl Pump {
         if orders.evict {
             self.session.evict();
         }
-        if orders.reset {
+        if orders.reset && self.may_reset(now) {
             self.afresh = true;
             self.session.reset(now);
         }
+    }
+
+    /// A client that fell behind may ask for a reset, and may do so on purpose:
+    /// not so often that the others never get to read.
+    fn may_reset(&mut self, now: Instant) -> bool {
+        let pause = self.stream.policy.reconnect.max;
+        let again = self
+            .reset_at
+            .is_none_or(|at| now.duration_since(at) >= pause);
+        if again {
+            self.reset_at = Some(now);
+        }
+        again
     }
 
     fn opened(&mut self, answer: Result<Answer, BoxError>, since: Instant) {

@@ -361,6 +361,27 @@ async fn a_reset_begins_afresh() {
     assert_eq!(rig.script.asked(), [None, Some("2".to_owned())], "once");
 }
 
+/// Clients that fall behind on purpose must not keep the others from reading.
+#[tokio::test(start_paused = true)]
+async fn resets_do_not_follow_each_other() {
+    let pipes = [Pipe::new(), Pipe::new()];
+    let (rig, _client) = Setup::new(Kind::Shared)
+        .then(Step::Stream(pipes[0].clone()))
+        .then(Step::Stream(pipes[1].clone()))
+        .read();
+    rig.stream.reset();
+    idle().await;
+    pass(29).await;
+    rig.stream.reset();
+    idle().await;
+    assert!(!pipes[0].is_dropped());
+    pass(1).await;
+    rig.stream.reset();
+    idle().await;
+    assert!(pipes[0].is_dropped());
+    assert_eq!(rig.script.asked().len(), 2);
+}
+
 /// A reset while the upstream is asked concerns this attempt, not some later one.
 #[tokio::test(start_paused = true)]
 async fn a_reset_replaces_the_attempt_under_way() {
