@@ -31,6 +31,7 @@ mod body;
 mod cursor;
 mod engine;
 mod head;
+mod inner;
 mod key;
 mod layer;
 mod open;

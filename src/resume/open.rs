@@ -9,15 +9,14 @@ use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
-use tower_service::Service;
 
 use super::attach::{self, Client, Joined};
 use super::body::{Close, SseBody};
 use super::cursor::{Cursor, LAST_EVENT_ID};
 use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
+use super::inner::Inner;
 use super::key;
 use super::principal::{self, Principal};
 use super::reopen::Reopen;
@@ -148,20 +147,16 @@ impl<S, B> Upstream<S, B> {
     }
 }
 
-impl<S, B, R> Upstream<S, B>
+impl<S, B> Upstream<S, B>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError> + Send,
+    S: Inner<B>,
     B: Send + 'static,
-    R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
 {
     /// Passes a request on that is not for the engine.
     pub(super) fn pass(
         mut self,
         verbatim: bool,
-    ) -> impl Future<Output = Result<Response<SseBody<R>>, S::Error>> + Send {
+    ) -> impl Future<Output = Result<Response<SseBody<S::ResBody>>, S::Error>> + Send {
         if verbatim {
             self.ask_for_identity();
         }
@@ -188,7 +183,7 @@ where
         mut self,
         kind: Kind,
         place: Place,
-    ) -> Result<Response<SseBody<R>>, S::Error> {
+    ) -> Result<Response<SseBody<S::ResBody>>, S::Error> {
         self.ask_for_identity();
         if let Some(id) = &self.after {
             // It came in a header or a checked id; if it does not fit, nobody asks.
@@ -251,14 +246,10 @@ where
     }
 }
 
-fn source<S, B, R>(repeat: Option<(Parts, S)>) -> Option<Arc<dyn Source>>
+fn source<S, B>(repeat: Option<(Parts, S)>) -> Option<Arc<dyn Source>>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
+    S: Inner<B>,
     B: Send + 'static,
-    R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
 {
     let (parts, service) = repeat?;
     Some(Arc::new(Reopen::<S, B>::new(service, &parts)))

@@ -7,15 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Extensions, HeaderValue, Method, Request, Response, Uri, Version};
-use http_body::Body;
+use http::{Extensions, HeaderValue, Method, Request, Uri, Version};
 use http_body_util::BodyExt;
-use tower_service::Service;
 
 use super::cursor::LAST_EVENT_ID;
 use super::head::{compact, is_encoded, is_event_stream, retry_after, unpack};
+use super::inner::Inner;
 use super::request::RequestBody;
-use crate::stream::source::{Answer, BoxError, Opening, Refusal, Source};
+use crate::stream::source::{Answer, Opening, Refusal, Source};
 use crate::stream::stream::Head;
 
 /// A request without a body, and the service it goes to.
@@ -62,14 +61,10 @@ impl<S, B> Reopen<S, B> {
     }
 }
 
-impl<S, B, R> Source for Reopen<S, B>
+impl<S, B> Source for Reopen<S, B>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
+    S: Inner<B>,
     B: Send + 'static,
-    R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
 {
     fn open(&self, last_event_id: Option<Bytes>) -> Opening {
         let mut service = self

@@ -16,6 +16,7 @@ use tower_service::Service;
 use super::attach;
 use super::body::SseBody;
 use super::cursor::Cursor;
+use super::inner::Inner;
 use super::key;
 use super::open::{Place, Upstream};
 use super::request::RequestBody;
@@ -67,18 +68,14 @@ where
     }
 }
 
-async fn answer<S, B, R>(
+async fn answer<S, B>(
     route: Arc<Route>,
     service: S,
     request: Request<B>,
-) -> Result<Response<SseBody<R>>, S::Error>
+) -> Result<Response<SseBody<S::ResBody>>, S::Error>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError> + Send,
+    S: Inner<B>,
     B: Send + 'static,
-    R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
 {
     let (mut parts, body) = request.into_parts();
     let Some(kind) = kind_of(route.settings.mode, &parts) else {
@@ -123,18 +120,14 @@ fn is_verbatim(mode: Mode, parts: &Parts) -> bool {
 }
 
 /// A request for a stream of the client's own: one it had, or a new one.
-async fn single<S, B, R>(
+async fn single<S, B>(
     mut upstream: Upstream<S, B>,
     kind: Kind,
     cursor: Cursor,
-) -> Result<Response<SseBody<R>>, S::Error>
+) -> Result<Response<SseBody<S::ResBody>>, S::Error>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError> + Send,
+    S: Inner<B>,
     B: Send + 'static,
-    R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
 {
     let get = upstream.is_get();
     if kind == Kind::OneShot
@@ -168,17 +161,13 @@ where
 }
 
 /// A one-shot that its application names.
-async fn named<S, B, R>(
+async fn named<S, B>(
     upstream: Upstream<S, B>,
     key: Key,
-) -> Result<Response<SseBody<R>>, S::Error>
+) -> Result<Response<SseBody<S::ResBody>>, S::Error>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError> + Send,
+    S: Inner<B>,
     B: Send + 'static,
-    R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
 {
     loop {
         match upstream.registry().claim(&key) {
@@ -206,17 +195,13 @@ where
 }
 
 /// A request for a stream that others may read, too.
-async fn shared<S, B, R>(
+async fn shared<S, B>(
     mut upstream: Upstream<S, B>,
     cursor: Cursor,
-) -> Result<Response<SseBody<R>>, S::Error>
+) -> Result<Response<SseBody<S::ResBody>>, S::Error>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError> + Send,
+    S: Inner<B>,
     B: Send + 'static,
-    R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
 {
     // A client that was once given a stream of its own on this route (see
     // `Aside` below, and one-shots) goes on with that.

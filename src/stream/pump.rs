@@ -18,10 +18,9 @@ use super::source::{Answer, BoxError, Source, UpstreamBody};
 use super::stream::{Orders, Phase, STREAM_COST, Stream};
 use super::upstream::{Arrival, Connection, Upstream};
 use super::writer::{Accepted, Writer};
-use crate::journal::Name;
 use crate::log::{Ending, Hold, SeamKind};
 use crate::observe::{GapReason, Signal};
-use crate::wire::{Decoder, Frame, encode_comment};
+use crate::wire::{Block, Decoder, EventTooLarge, Frame, encode_comment};
 
 /// A batch is published once it holds this many bytes, whatever else is ready.
 const BATCH_BYTES: usize = 64 << 10;
@@ -262,9 +261,10 @@ impl Pump {
     /// Decodes and publishes while there is room.
     async fn work(&mut self) {
         self.unblock();
+        let now = Instant::now();
         loop {
             match self.decoder.next_frame() {
-                Ok(Some(Frame::Block(block))) => self.accept(&block),
+                Ok(Some(Frame::Block(block))) => self.accept(&block, now),
                 Ok(Some(Frame::Comment(text))) => self.comment(&text),
                 Ok(None) => break,
                 Err(error) => return self.too_large(&error).await,
@@ -308,7 +308,7 @@ impl Pump {
         self.session.blocked(true, Instant::now());
     }
 
-    fn accept(&mut self, block: &crate::wire::Block) {
+    fn accept(&mut self, block: &Block, now: Instant) {
         if let Some(retry) = block.retry {
             self.session.retry(Duration::from_millis(retry));
         }
@@ -316,7 +316,7 @@ impl Pump {
         if accepted == Accepted::Noted {
             return;
         }
-        self.session.event(Instant::now());
+        self.session.event(now);
         if let Accepted::Appended(Some(SeamKind::Gap { lost })) = accepted {
             self.report_gap(lost);
         }
@@ -338,7 +338,7 @@ impl Pump {
         self.stream.log.comment(self.writer.last(), line.freeze());
     }
 
-    async fn too_large(&mut self, error: &crate::wire::EventTooLarge) {
+    async fn too_large(&mut self, error: &EventTooLarge) {
         tracing::error!(%error, "upstream connection closed");
         self.publish().await;
         self.session.broken("event too large", Instant::now());
@@ -355,7 +355,7 @@ impl Pump {
         self.run.events += batch.entries.len();
         self.run.bytes += batch.bytes.len();
         let policy = &self.stream.policy;
-        if let Some(kept) = policy.journal.append(&self.name(), &batch)
+        if let Some(kept) = policy.journal.append(&self.stream.name, &batch)
             && let Err(error) = kept.await
         {
             tracing::error!(%error, "the stream goes on in memory only");
@@ -482,13 +482,9 @@ impl Pump {
 
     async fn forget(&mut self) {
         let policy = &self.stream.policy;
-        if let Err(error) = policy.journal.remove(&self.name()).await {
+        if let Err(error) = policy.journal.remove(&self.stream.name).await {
             tracing::warn!(%error, "a forgotten stream stays in the journal");
         }
-    }
-
-    fn name(&self) -> Name {
-        self.stream.name.clone()
     }
 
     fn observe(&self, signal: Signal) {
