@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -87,10 +88,16 @@ pub(crate) fn route(path: &str, upstream: &str) -> Route {
     }
 }
 
-/// An address that refuses connections.
+/// An address that refuses connections, and goes on to: its port stays taken,
+/// or another test would listen there sooner or later.
 pub(crate) fn refused() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    let taken = socket.local_addr().unwrap().as_socket().unwrap();
+    // Bound and not listening, for as long as the tests run.
+    std::mem::forget(socket);
+    format!("http://{taken}")
 }
 
 impl Proxy {
