@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -30,6 +31,7 @@ use tower_service::Service;
 
 use super::config::model::Limits;
 use super::forward::Peer;
+use super::handover::{EventStream, HandingOver, Handover, Rewind};
 use super::io::WriteDeadline;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -100,6 +102,11 @@ impl PhaseWatch {
     /// Waits for `phase`, or for the end of whoever announces it.
     pub(crate) async fn reached(&mut self, phase: Phase) {
         let _ = self.0.wait_for(|now| *now >= phase).await;
+    }
+
+    /// Whether `phase` has come.
+    pub(crate) fn has_reached(&self, phase: Phase) -> bool {
+        *self.0.borrow() >= phase
     }
 
     /// The future's output, or `None` as soon as the drain begins.
@@ -184,7 +191,7 @@ impl Protocol {
         };
         let result = connection.await;
         if let Err(error) = result {
-            tracing::debug!(error = &error as &dyn Error, "client connection broke");
+            tracing::debug!(error = &*error as &dyn Error, "client connection broke");
         }
     }
 
@@ -240,14 +247,14 @@ impl Protocol {
 
     /// Boxed by protocol, so that a connection is no larger than what it
     /// speaks, and what preceded it is gone.
-    fn drive<I, S, B>(
-        &self,
+    fn drive<'a, I, S, B>(
+        &'a self,
         io: I,
         is_h2: bool,
         peer: Peer,
         stack: S,
         phase: PhaseWatch,
-    ) -> Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>
+    ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -257,28 +264,93 @@ impl Protocol {
         S::Future: Send + 'static,
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
-        let io = TokioIo::new(io);
-        let asked = is_h2.then(Arc::<AtomicBool>::default);
-        let first = asked.clone();
+        if is_h2 {
+            Box::pin(self.http2(io, peer, stack, phase))
+        } else {
+            Box::pin(self.http1(io, peer, stack, phase))
+        }
+    }
+
+    async fn http2<I, S, B>(
+        &self,
+        io: I,
+        peer: Peer,
+        stack: S,
+        mut phase: PhaseWatch,
+    ) -> Result<(), BoxError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        let asked = Arc::<AtomicBool>::default();
+        let first = Arc::clone(&asked);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            if let Some(asked) = &first {
-                asked.store(true, Ordering::Relaxed);
-            }
+            first.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
             stack.clone().oneshot(request)
         });
-        if let Some(asked) = asked {
-            let connection = Box::pin(self.http2.serve_connection(io, service));
-            let limit = self.limits.header_timeout;
-            Box::pin(async move {
-                tokio::select! {
-                    result = until_done(connection, phase) => result,
-                    () = unasked(limit, &asked) => Ok(()),
-                }
-            })
-        } else {
-            let connection = Box::pin(self.http1.serve_connection(io, service));
-            Box::pin(until_done(connection, phase))
+        let connection = self.http2.serve_connection(TokioIo::new(io), service);
+        let mut connection = Box::pin(connection);
+        tokio::select! {
+            result = until_done(&mut connection, &mut phase, || None::<Infallible>) => match result {
+                Some(Done::Over(result)) => Ok(result?),
+                Some(Done::Left(never)) => match never {},
+                None => Ok(()),
+            },
+            () = unasked(self.limits.header_timeout, &asked) => Ok(()),
+        }
+    }
+
+    /// HTTP/1.1, which hyper speaks but for event streams (see `handover`).
+    async fn http1<I, S, B>(
+        &self,
+        io: I,
+        peer: Peer,
+        stack: S,
+        mut phase: PhaseWatch,
+    ) -> Result<(), BoxError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        let (mut io, mut ahead) = (io, Bytes::new());
+        loop {
+            let handover = Handover::new();
+            let service = HandingOver::new(peer, stack.clone(), handover.clone());
+            let rewind = Rewind::new(io, ahead, handover.clone());
+            let connection = self.http1.serve_connection(TokioIo::new(rewind), service);
+            let mut connection = Box::pin(connection);
+            let taken = match until_done(&mut connection, &mut phase, || handover.take()).await {
+                Some(Done::Left(taken)) => taken,
+                Some(Done::Over(result)) => return Ok(result?),
+                None => return Ok(()),
+            };
+            let parts = Pin::into_inner(connection).into_parts();
+            let (socket, read) = parts.io.into_inner().into_parts(parts.read_buf);
+            let last = phase.has_reached(Phase::Draining);
+            let mut stream = Box::pin(EventStream::new(socket, read, taken, last));
+            let ended = tokio::select! {
+                biased;
+                ended = &mut stream => ended?,
+                () = phase.reached(Phase::Aborted) => None,
+            };
+            let Some(mut kept) = ended else {
+                return Ok(());
+            };
+            if kept.close || phase.has_reached(Phase::Draining) {
+                return Ok(kept.io.shutdown().await?);
+            }
+            (io, ahead) = (kept.io, kept.ahead);
         }
     }
 }
@@ -310,21 +382,38 @@ async fn unasked(limit: Duration, asked: &AtomicBool) {
     }
 }
 
-/// Drives a connection through the phases of the server.
+/// How driving a connection ended.
+enum Done<T> {
+    /// It is over.
+    Over(hyper::Result<()>),
+    /// It left something, and is not to be driven any further.
+    Left(T),
+}
+
+/// Drives a connection through the phases of the server, until it is over or
+/// `left` has something; `None` if it was told to stop, and is to be dropped
+/// with whatever was left to say.
 ///
 /// It comes boxed, because pinning it here would take its size twice, as the
 /// argument and as what is pinned: 0.7 KiB more per client.
-async fn until_done<C>(mut connection: Pin<Box<C>>, mut phase: PhaseWatch) -> hyper::Result<()>
+async fn until_done<C, T>(
+    connection: &mut Pin<Box<C>>,
+    phase: &mut PhaseWatch,
+    mut left: impl FnMut() -> Option<T>,
+) -> Option<Done<T>>
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
     for next in [Phase::Draining, Phase::Aborted] {
+        let done = poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Done::Over(result)),
+            Poll::Pending => left().map_or(Poll::Pending, |left| Poll::Ready(Done::Left(left))),
+        });
         tokio::select! {
             biased;
-            result = connection.as_mut() => return result,
+            done = done => return Some(done),
             () = phase.reached(next) => connection.as_mut().graceful_shutdown(),
         }
     }
-    // Dropped with whatever was left to say.
-    Ok(())
+    None
 }

@@ -20,6 +20,7 @@ pub mod config;
 mod connection;
 pub mod demo;
 pub mod forward;
+mod handover;
 pub mod health;
 pub mod io;
 mod listener;

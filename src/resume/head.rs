@@ -7,7 +7,6 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_TYPE, DATE, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING,
 };
-use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::stream::stream::Head;
@@ -46,12 +45,12 @@ impl Resumed {
 
 /// Whether this is 200 with an event stream, whatever the parameters and the
 /// case of its type (WHATWG HTML §9.2.3).
-pub(crate) fn is_event_stream(head: &Parts) -> bool {
+pub(crate) fn is_event_stream(status: StatusCode, headers: &HeaderMap) -> bool {
     let essence = |value: &HeaderValue| {
         let essence = value.as_bytes().split(|b| *b == b';').next();
         essence.is_some_and(|e| e.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
     };
-    head.status == StatusCode::OK && head.headers.get(CONTENT_TYPE).is_some_and(essence)
+    status == StatusCode::OK && headers.get(CONTENT_TYPE).is_some_and(essence)
 }
 
 /// Whether the body is compressed although the upstream was asked not to:

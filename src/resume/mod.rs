@@ -44,6 +44,8 @@ pub mod settings;
 
 pub use body::SseBody;
 pub use engine::Engine;
+#[cfg(feature = "proxy")]
+pub(crate) use head::is_event_stream;
 pub use layer::SseLayer;
 pub use request::RequestBody;
 pub use service::SseService;

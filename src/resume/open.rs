@@ -166,7 +166,7 @@ where
         let route = self.route;
         async move {
             let (mut head, body) = call.await?.into_parts();
-            if !verbatim || !is_event_stream(&head) || is_encoded(&head.headers) {
+            if !verbatim || !is_event_stream(head.status, &head.headers) || is_encoded(&head.headers) {
                 return Ok(Response::from_parts(head, SseBody::plain(body)));
             }
             dress(&mut head.headers, None);
@@ -223,7 +223,7 @@ where
             tracing::warn!(status = %head.status, "no upstream yet; the client is held");
             return Ok(opening.held(source(repeat)).await);
         }
-        if !is_event_stream(&head) {
+        if !is_event_stream(head.status, &head.headers) {
             return Ok(Response::from_parts(head, SseBody::plain(body)));
         }
         if is_encoded(&head.headers) {

@@ -79,7 +79,7 @@ where
                 .map_err(Into::into)?;
             let answer = service.call(request).await.map_err(Into::into)?;
             let (head, body) = answer.into_parts();
-            if is_event_stream(&head) && !is_encoded(&head.headers) {
+            if is_event_stream(head.status, &head.headers) && !is_encoded(&head.headers) {
                 return Ok(Answer::Stream(body.map_err(Into::into).boxed_unsync()));
             }
             Ok(Answer::Refused(Refusal {

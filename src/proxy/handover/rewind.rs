@@ -1,0 +1,88 @@
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Handover;
+
+/// A socket whose first bytes were read already, and which tells the
+/// [`Handover`] whether its last write had to wait.
+#[derive(Debug)]
+pub(crate) struct Rewind<I, B> {
+    io: I,
+    ahead: Bytes,
+    handover: Handover<B>,
+}
+
+impl<I, B> Rewind<I, B> {
+    pub(crate) fn new(io: I, ahead: Bytes, handover: Handover<B>) -> Self {
+        Self {
+            io,
+            ahead,
+            handover,
+        }
+    }
+
+    /// The socket, and what was read of it but not from here: the bytes given
+    /// to `new` come after `read`, which was read from here.
+    pub(crate) fn into_parts(self, read: Bytes) -> (I, Bytes) {
+        let ahead = if self.ahead.is_empty() {
+            read
+        } else {
+            [read, self.ahead].concat().into()
+        };
+        (self.io, ahead)
+    }
+}
+
+impl<I: AsyncRead + Unpin, B> AsyncRead for Rewind<I, B> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let fitting = self.ahead.len().min(buf.remaining());
+        buf.put_slice(&self.ahead[..fitting]);
+        self.ahead.advance(fitting);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin, B> AsyncWrite for Rewind<I, B> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.handover.writes(poll.is_pending());
+        poll
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.handover.writes(poll.is_pending());
+        poll
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
