@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body::Body;
@@ -323,7 +323,7 @@ impl Protocol {
         S::Future: Send + 'static,
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
-        let (mut io, mut ahead) = (io, Bytes::new());
+        let (mut io, mut ahead) = (io, BytesMut::new());
         loop {
             let handover = Handover::new();
             let service = HandingOver::new(peer, stack.clone(), handover.clone());
@@ -336,7 +336,7 @@ impl Protocol {
                 None => return Ok(()),
             };
             let parts = Pin::into_inner(connection).into_parts();
-            let (socket, read) = parts.io.into_inner().into_parts(parts.read_buf);
+            let (socket, read) = parts.io.into_inner().into_parts(&parts.read_buf);
             let last = phase.has_reached(Phase::Draining);
             let mut stream = Box::pin(EventStream::new(socket, read, taken, last));
             let ended = tokio::select! {

@@ -2,7 +2,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Handover;
@@ -12,12 +12,12 @@ use super::Handover;
 #[derive(Debug)]
 pub(crate) struct Rewind<I, B> {
     io: I,
-    ahead: Bytes,
+    ahead: BytesMut,
     handover: Handover<B>,
 }
 
 impl<I, B> Rewind<I, B> {
-    pub(crate) fn new(io: I, ahead: Bytes, handover: Handover<B>) -> Self {
+    pub(crate) fn new(io: I, ahead: BytesMut, handover: Handover<B>) -> Self {
         Self {
             io,
             ahead,
@@ -25,14 +25,12 @@ impl<I, B> Rewind<I, B> {
         }
     }
 
-    /// The socket, and what was read of it but not from here: the bytes given
-    /// to `new` come after `read`, which was read from here.
-    pub(crate) fn into_parts(self, read: Bytes) -> (I, Bytes) {
-        let ahead = if self.ahead.is_empty() {
-            read
-        } else {
-            [read, self.ahead].concat().into()
-        };
+    /// The socket, and what was read of it and not used: the bytes given to
+    /// `new` come after `read`, which was read from here. They are copied, as
+    /// they may be few, and keep the whole buffer they were read into.
+    pub(crate) fn into_parts(self, read: &[u8]) -> (I, BytesMut) {
+        let mut ahead = BytesMut::from(read);
+        ahead.extend_from_slice(&self.ahead);
         (self.io, ahead)
     }
 }

@@ -50,7 +50,7 @@ enum Ended {
 pub(crate) struct Kept<I> {
     pub(crate) io: I,
     /// What the client sent already.
-    pub(crate) ahead: Bytes,
+    pub(crate) ahead: BytesMut,
     /// There is to be no next request.
     pub(crate) close: bool,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Kept<I> {
 impl<I, B: Body<Data = Bytes>> EventStream<I, B> {
     /// Begins with what the client sent `ahead`. With `close` the connection
     /// ends with the stream, even if the client did not ask for that.
-    pub(crate) fn new(io: I, ahead: Bytes, taken: Taken<B>, close: bool) -> Self {
+    pub(crate) fn new(io: I, ahead: BytesMut, taken: Taken<B>, close: bool) -> Self {
         let close = close || taken.asked.close;
         let (head, body) = taken.response.into_parts();
         Self {
@@ -67,7 +67,7 @@ impl<I, B: Body<Data = Bytes>> EventStream<I, B> {
             out: Outgoing::new(head::encode(&head, close)),
             ended: None,
             close,
-            ahead: ahead.into(),
+            ahead,
         }
     }
 }
@@ -110,7 +110,7 @@ where
                 let kept = this.io.take().filter(|_| ended == Ended::Complete);
                 return Poll::Ready(Ok(kept.map(|io| Kept {
                     io,
-                    ahead: this.ahead.split().freeze(),
+                    ahead: std::mem::take(this.ahead),
                     close: *this.close,
                 })));
             } else {
