@@ -12,6 +12,10 @@ use tower_sse::proxy::demo::Demo;
 use tower_sse::proxy::logging;
 use tower_sse::proxy::process::{self, Failure};
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// An exit code and what to say, where it is not success.
 type Outcome = Result<(), (u8, String)>;
 

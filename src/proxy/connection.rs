@@ -94,6 +94,7 @@ pub(crate) struct Protocol {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     limits: Limits,
+    handover: bool,
 }
 
 // === impl PhaseWatch ===
@@ -122,7 +123,7 @@ impl PhaseWatch {
 // === impl Protocol ===
 
 impl Protocol {
-    pub(crate) fn new(mut limits: Limits) -> Self {
+    pub(crate) fn new(mut limits: Limits, handover: bool) -> Self {
         limits.header_timeout = limits.header_timeout.min(LONGEST_HEADER_TIMEOUT);
         let mut http1 = http1::Builder::new();
         http1
@@ -140,6 +141,7 @@ impl Protocol {
             http1,
             http2,
             limits,
+            handover,
         }
     }
 
@@ -326,7 +328,8 @@ impl Protocol {
         let (mut io, mut ahead) = (io, BytesMut::new());
         loop {
             let handover = Handover::new();
-            let service = HandingOver::new(peer, stack.clone(), handover.clone());
+            let taking = self.handover.then(|| handover.clone());
+            let service = HandingOver::new(peer, stack.clone(), taking);
             let rewind = Rewind::new(io, ahead, handover.clone());
             let connection = self.http1.serve_connection(TokioIo::new(rewind), service);
             let mut connection = Box::pin(connection);

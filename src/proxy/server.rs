@@ -52,6 +52,7 @@ pub struct Server {
     assembly: Assembly,
     drain: Drain,
     limits: Limits,
+    handover: bool,
 }
 
 /// What the accept loops share.
@@ -80,7 +81,17 @@ impl Server {
             assembly,
             drain: config.drain,
             limits: config.limits,
+            handover: true,
         })
+    }
+
+    /// Leaves event streams over HTTP/1.1 to hyper. Clients see no difference,
+    /// and the tests of this crate make sure of it; there is no other use.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_handover(mut self) -> Self {
+        self.handover = false;
+        self
     }
 
     /// Where clients connect, in the order of the configuration, with the
@@ -114,7 +125,7 @@ impl Server {
         // Every loop takes its slot before it accepts.
         let slots = self.limits.connections.max(self.listeners.len());
         let gate = Gate {
-            protocol: Arc::new(Protocol::new(self.limits)),
+            protocol: Arc::new(Protocol::new(self.limits, self.handover)),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             metrics,
             phase: PhaseWatch(watch),

@@ -166,7 +166,10 @@ where
         let route = self.route;
         async move {
             let (mut head, body) = call.await?.into_parts();
-            if !verbatim || !is_event_stream(head.status, &head.headers) || is_encoded(&head.headers) {
+            if !verbatim
+                || !is_event_stream(head.status, &head.headers)
+                || is_encoded(&head.headers)
+            {
                 return Ok(Response::from_parts(head, SseBody::plain(body)));
             }
             dress(&mut head.headers, None);

@@ -102,7 +102,11 @@ pub(crate) fn refused() -> String {
 
 impl Proxy {
     pub(crate) async fn start(config: Config) -> Self {
-        let server = Server::bind(config).await.unwrap();
+        let mut server = Server::bind(config).await.unwrap();
+        // Every test here holds for both ways to a client: see tests/run.
+        if std::env::var_os("SSE_PROXY_WITHOUT_HANDOVER").is_some() {
+            server = server.without_handover();
+        }
         let (stop, stopped) = oneshot::channel();
         let (addr, admin) = (server.listeners()[0], server.admin().unwrap());
         let task = tokio::spawn(server.run(async {

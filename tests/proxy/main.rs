@@ -15,6 +15,7 @@ mod bytes;
 mod drain;
 mod errors;
 mod failover;
+mod handover;
 mod headers;
 mod health;
 mod http2;

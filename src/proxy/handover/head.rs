@@ -7,12 +7,21 @@ use http::response::Parts;
 /// The head of an event stream's answer (RFC 9112 §4), which goes on in chunks
 /// until it is over, and with `close` takes its connection along.
 pub(super) fn encode(head: &Parts, close: bool) -> Bytes {
-    let size: usize = head.headers.iter().map(|(name, value)| line(name, value)).sum();
+    let size: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| line(name, value))
+        .sum();
     let mut out = BytesMut::with_capacity(size + 128);
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(head.status.as_str().as_bytes());
     out.put_u8(b' ');
-    out.put_slice(head.status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(
+        head.status
+            .canonical_reason()
+            .unwrap_or_default()
+            .as_bytes(),
+    );
     out.put_slice(b"\r\n");
     for (name, value) in &head.headers {
         put(&mut out, name.as_str(), value.as_bytes());

@@ -18,6 +18,8 @@ mod outgoing;
 mod rewind;
 mod service;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -17,11 +17,12 @@ use super::{Asked, Handover};
 pub(crate) struct HandingOver<S, B> {
     peer: Peer,
     stack: S,
-    handover: Handover<B>,
+    /// `None` to leave everything to hyper.
+    handover: Option<Handover<B>>,
 }
 
 impl<S, B> HandingOver<S, B> {
-    pub(crate) fn new(peer: Peer, stack: S, handover: Handover<B>) -> Self {
+    pub(crate) fn new(peer: Peer, stack: S, handover: Option<Handover<B>>) -> Self {
         Self {
             peer,
             stack,
@@ -44,13 +45,12 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let asked = Asked::of(&request);
+        let asked = Asked::of(&request).zip(self.handover.clone());
         request.extensions_mut().insert(self.peer);
         let answer = self.stack.clone().oneshot(request);
-        let handover = self.handover.clone();
         Box::pin(async move {
             let response = answer.await?;
-            let Some(asked) = asked.filter(|_| Asked::takes(&response)) else {
+            let Some((asked, handover)) = asked.filter(|_| Asked::takes(&response)) else {
                 return Ok(response);
             };
             handover.leave(response, asked);
