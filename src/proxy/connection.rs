@@ -23,7 +23,6 @@ use hyper_util::server::graceful::GracefulConnection;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
@@ -33,6 +32,7 @@ use super::config::model::Limits;
 use super::forward::Peer;
 use super::handover::{EventStream, HandingOver, Handover, Rewind};
 use super::io::WriteDeadline;
+use super::phase::{Phase, PhaseWatch};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -73,51 +73,12 @@ const MOST_UNACKNOWLEDGED: Duration = Duration::from_millis(i32::MAX as u64);
 /// hyper adds the time to now, and panics past the end of time.
 const LONGEST_HEADER_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How far the server is with its end. Phases only go forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    /// Business as usual.
-    Serving,
-    /// No new connections; those there are end with the request at hand.
-    Draining,
-    /// Time is up.
-    Aborted,
-}
-
-/// A connection's view of the phase. The server knows by its going that the
-/// connection is gone.
-#[derive(Clone, Debug)]
-pub(crate) struct PhaseWatch(pub(crate) watch::Receiver<Phase>);
-
 /// How connections are served: the same for all of them.
 pub(crate) struct Protocol {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     limits: Limits,
     handover: bool,
-}
-
-// === impl PhaseWatch ===
-
-impl PhaseWatch {
-    /// Waits for `phase`, or for the end of whoever announces it.
-    pub(crate) async fn reached(&mut self, phase: Phase) {
-        let _ = self.0.wait_for(|now| *now >= phase).await;
-    }
-
-    /// Whether `phase` has come.
-    pub(crate) fn has_reached(&self, phase: Phase) -> bool {
-        *self.0.borrow() >= phase
-    }
-
-    /// The future's output, or `None` as soon as the drain begins.
-    pub(crate) async fn while_serving<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        tokio::select! {
-            biased;
-            () = self.reached(Phase::Draining) => None,
-            output = future => Some(output),
-        }
-    }
 }
 
 // === impl Protocol ===
@@ -341,13 +302,8 @@ impl Protocol {
             let parts = Pin::into_inner(connection).into_parts();
             let (socket, read) = parts.io.into_inner().into_parts(&parts.read_buf);
             let last = phase.has_reached(Phase::Draining);
-            let mut stream = Box::pin(EventStream::new(socket, read, taken, last));
-            let ended = tokio::select! {
-                biased;
-                ended = &mut stream => ended?,
-                () = phase.reached(Phase::Aborted) => None,
-            };
-            let Some(mut kept) = ended else {
+            let stream = Box::pin(EventStream::new(socket, read, taken, last));
+            let Some(mut kept) = phase.until_aborted(stream).await.transpose()?.flatten() else {
                 return Ok(());
             };
             if kept.close || phase.has_reached(Phase::Draining) {

@@ -26,27 +26,27 @@ pub mod io;
 mod listener;
 pub mod logging;
 pub mod metrics;
+mod phase;
 pub mod process;
 pub mod rescue;
 mod router;
 pub mod server;
 pub mod tls;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Error as IoError;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::ServiceBuilder;
+use tower::layer::layer_fn;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::trace::TraceLayer;
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::{Span, field};
 
 use self::admin::Admin;
 use self::balance::{Balance, Server as Backend};
@@ -59,6 +59,7 @@ use self::metrics::Metrics;
 use self::rescue::Rescue;
 use self::router::{Route, Router};
 pub use self::server::Server;
+use self::trace::Trace;
 use crate::resume::{Engine, RequestBody, SseLayer};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -134,26 +135,9 @@ pub(crate) fn stack(
 + Send
 + 'static {
     ServiceBuilder::new()
-        // One span per request, and the count of what was answered. Outermost,
-        // so that the answers of all layers below are seen. Chunks and ends
-        // are not logged: a stream has too many of the one, and the engine
-        // reports the other.
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_request(())
-                .on_response(
-                    move |response: &Response<_>, latency: Duration, span: &Span| {
-                        let status = response.status();
-                        span.record("status", status.as_u16());
-                        tracing::debug!(?latency, "responded");
-                        metrics.responded(status);
-                    },
-                )
-                .on_body_chunk(())
-                .on_eos(())
-                .on_failure(()),
-        )
+        .layer(layer_fn(move |inner| {
+            Trace::new(inner, Arc::clone(&metrics))
+        }))
         // A panic is one request's 500, not its connection's end. It also
         // boxes the body, so that a connection's state stays small.
         .layer(CatchPanicLayer::custom(panicked))
@@ -161,17 +145,6 @@ pub(crate) fn stack(
         // whatever service a route led to.
         .layer(Rescue)
         .service(router)
-}
-
-/// Method, route and status: no target, no headers, nothing that identifies a
-/// client or its stream.
-fn span<B>(request: &Request<B>) -> Span {
-    tracing::info_span!(
-        "request",
-        method = %request.method(),
-        route = field::Empty,
-        status = field::Empty,
-    )
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]

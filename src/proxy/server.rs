@@ -14,15 +14,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::admin::Admin;
 use super::config::model::{Config, Drain, Limits};
-use super::connection::{Phase, PhaseWatch, Protocol};
+use super::connection::Protocol;
 use super::listener::{BindError, Listener};
 use super::metrics::Metrics;
+use super::phase::{Phase, PhaseWatch, Phases};
 use super::{Assembly, stack};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -119,7 +120,7 @@ impl Server {
             tokio::spawn(stop.run_until_cancelled_owned(serve_admin(listener, admin)));
         }
 
-        let (phase, watch) = watch::channel(Phase::Serving);
+        let (phases, phase) = Phases::new();
         let metrics = self.assembly.metrics;
         let stack = stack(self.assembly.router, Arc::clone(&metrics));
         // Every loop takes its slot before it accepts.
@@ -128,7 +129,7 @@ impl Server {
             protocol: Arc::new(Protocol::new(self.limits, self.handover)),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             metrics,
-            phase: PhaseWatch(watch),
+            phase,
         };
         for listener in self.listeners {
             tokio::spawn(accept(listener, stack.clone(), gate.clone()));
@@ -144,17 +145,17 @@ impl Server {
         // whose stream ended on a connection that may live on would come back
         // on it.
         self.assembly.admin.drain();
-        phase.send_replace(Phase::Draining);
+        phases.announce(Phase::Draining);
         let streams = self.assembly.engine.drain(spread, deadline);
         let (_, all) = tokio::join!(
             tokio::time::timeout(deadline.saturating_add(GRACE), streams),
-            tokio::time::timeout(deadline, phase.closed()),
+            tokio::time::timeout(deadline, phases.unwatched()),
         );
         if all.is_err() {
-            let left = phase.receiver_count();
+            let left = phases.watched();
             tracing::warn!(connections = left, "the drain deadline cuts connections");
-            phase.send_replace(Phase::Aborted);
-            phase.closed().await;
+            phases.announce(Phase::Aborted);
+            phases.unwatched().await;
         }
     }
 }

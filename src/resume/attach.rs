@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderValue, Response, StatusCode};
 
-use super::body::{Events, Live, SseBody, write_gap};
+use super::body::{Live, SseBody, write_gap};
 use super::cursor::Cursor;
 use super::head::{Resumed, dress, unpack};
 use super::route::Route;
@@ -215,14 +215,14 @@ impl Client<'_> {
             encode_retry(&mut line, fastrand::u64(least..=most.max(least)));
             line.freeze()
         });
-        SseBody::events(Events::Live(Live::new(
+        SseBody::live(Live::new(
             attached.reader,
             subscription,
             prelude.freeze(),
             retry,
             settings.heartbeat,
             Arc::clone(&self.route.observer),
-        )))
+        ))
     }
 
     /// Tells of a gap before the first block: in a comment, and in an event if

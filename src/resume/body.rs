@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::Span;
 
 use crate::log::{Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
@@ -34,8 +35,9 @@ pin_project! {
         // What is not an event stream goes through untouched.
         Plain { #[pin] body: B },
         Verbatim { #[pin] body: B, pace: Pace, tap: Tap },
+        Text { text: Bytes },
         // Boxed: most responses are plain, and should not carry its size.
-        Events { events: Box<Events> },
+        Live { live: Box<Live> },
         Empty,
     }
 }
@@ -67,10 +69,10 @@ impl<B> SseBody<B> {
         }
     }
 
-    pub(super) fn events(events: Events) -> Self {
+    pub(super) fn live(live: Live) -> Self {
         Self {
-            kind: Kind::Events {
-                events: Box::new(events),
+            kind: Kind::Live {
+                live: Box::new(live),
             },
         }
     }
@@ -82,8 +84,8 @@ impl<B> SseBody<B> {
     /// A short text of our own.
     pub(super) fn text(text: &'static str) -> Self {
         Self {
-            kind: Kind::Events {
-                events: Box::new(Events::Text(Bytes::from_static(text.as_bytes()))),
+            kind: Kind::Text {
+                text: Bytes::from_static(text.as_bytes()),
             },
         }
     }
@@ -127,7 +129,11 @@ where
                     other => other,
                 }
             }
-            KindProjection::Events { events } => events.poll(cx).map_ok(Frame::data),
+            KindProjection::Text { text } if text.is_empty() => Poll::Ready(None),
+            KindProjection::Text { text } => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(text)))))
+            }
+            KindProjection::Live { live } => live.poll(cx).map_ok(Frame::data),
             KindProjection::Empty => Poll::Ready(None),
         }
     }
@@ -144,11 +150,8 @@ where
         match &self.kind {
             Kind::Plain { body } => body.size_hint(),
             Kind::Empty => SizeHint::with_exact(0),
-            Kind::Events { events } => match &**events {
-                Events::Text(text) => SizeHint::with_exact(text.remaining() as u64),
-                Events::Live(_) => SizeHint::default(),
-            },
-            Kind::Verbatim { .. } => SizeHint::default(),
+            Kind::Text { text } => SizeHint::with_exact(text.remaining() as u64),
+            Kind::Verbatim { .. } | Kind::Live { .. } => SizeHint::default(),
         }
     }
 }
@@ -191,12 +194,6 @@ impl Tap {
     }
 }
 
-/// What the layer itself has to say.
-pub(super) enum Events {
-    Text(Bytes),
-    Live(Live),
-}
-
 /// A client's share of a stream.
 pub(super) struct Live {
     reader: Reader,
@@ -211,6 +208,8 @@ pub(super) struct Live {
     cut: Option<BoxError>,
     /// Set when the process is going down: when to end, cleanly.
     close: Option<Pin<Box<Sleep>>>,
+    /// The request's. To enter it for each event would cost more than the rest.
+    span: Span,
 }
 
 impl Live {
@@ -230,6 +229,7 @@ impl Live {
             pace: Pace::new(heartbeat, observer),
             cut: None,
             close: None,
+            span: Span::current(),
         }
     }
 
@@ -295,6 +295,7 @@ impl Live {
             Next::Lagged(lost) => {
                 observer.observe(Signal::Gap(GapReason::Lagged));
                 tracing::info!(
+                    parent: &self.span,
                     lost,
                     "a client was slower than its buffer is deep; it is cut"
                 );
@@ -323,16 +324,6 @@ pub(super) fn write_gap(out: &mut BytesMut, reason: GapReason, lost: Option<u64>
     let lost = lost.map_or_else(String::new, |lost| format!(" lost={lost}"));
     let text = format!(" sse-resume gap reason={}{lost}", reason.as_str());
     encode_comment(out, text.as_bytes());
-}
-
-impl Events {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poller<Bytes> {
-        match self {
-            Self::Text(text) if text.is_empty() => Poll::Ready(None),
-            Self::Text(text) => Poll::Ready(Some(Ok(std::mem::take(text)))),
-            Self::Live(live) => live.poll(cx),
-        }
-    }
 }
 
 /// Heartbeats for one client.
@@ -409,15 +400,13 @@ impl<B> fmt::Debug for SseBody<B> {
         let kind = match &self.kind {
             Kind::Plain { .. } => "plain",
             Kind::Verbatim { .. } => "verbatim",
-            Kind::Events { events } => match &**events {
-                Events::Text(_) => "text",
-                Events::Live(live) => {
-                    return f
-                        .debug_tuple("SseBody")
-                        .field(live.subscription.stream())
-                        .finish();
-                }
-            },
+            Kind::Text { .. } => "text",
+            Kind::Live { live } => {
+                return f
+                    .debug_tuple("SseBody")
+                    .field(live.subscription.stream())
+                    .finish();
+            }
             Kind::Empty => "empty",
         };
         f.debug_tuple("SseBody").field(&kind).finish()

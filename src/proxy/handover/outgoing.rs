@@ -9,6 +9,10 @@ use tokio::io::AsyncWrite;
 const PIECES: usize = 16;
 const BYTES: usize = 64 << 10;
 
+/// So few bytes are copied together: to the kernel one buffer is less work than
+/// several, by more than the copy costs.
+const FLAT: usize = 1 << 10;
+
 /// The longest line of a chunk's size: the digits of a `usize`, CR and LF.
 const SIZE_LINE: usize = 2 * size_of::<usize>() + 2;
 
@@ -81,13 +85,19 @@ impl Outgoing {
         let after = self.after();
         let all = self.head.len() + line.len() + self.bytes + after.len();
         while self.sent < all {
-            let mut slices = [IoSlice::new(&[]); PIECES + AROUND];
             let pieces = std::iter::once(&self.first).chain(&self.more);
             let parts = [&self.head[..], line].into_iter();
             let parts = parts.chain(pieces.map(|piece| &piece[..])).chain([after]);
+            let mut slices = [IoSlice::new(&[]); PIECES + AROUND];
             let count = unsent(parts, self.sent, &mut slices);
             let io = Pin::new(&mut *io);
-            match ready!(io.poll_write_vectored(cx, &slices[..count]))? {
+            let mut flat = [0; FLAT];
+            let written = if all - self.sent <= FLAT {
+                io.poll_write(cx, flatten(&slices[..count], &mut flat))
+            } else {
+                io.poll_write_vectored(cx, &slices[..count])
+            };
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.sent += written,
             }
@@ -141,4 +151,13 @@ fn unsent<'a>(
         }
     }
     count
+}
+
+fn flatten<'a>(slices: &[IoSlice<'_>], flat: &'a mut [u8; FLAT]) -> &'a [u8] {
+    let mut end = 0;
+    for slice in slices {
+        flat[end..end + slice.len()].copy_from_slice(slice);
+        end += slice.len();
+    }
+    &flat[..end]
 }
