@@ -6,8 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::BoxError;
+use super::direct::Answer;
 use super::error::{Cause, ForwardError};
 use crate::proxy::balance::Lease;
 
@@ -16,13 +17,13 @@ use crate::proxy::balance::Lease;
 /// It counts as an open stream of its server until it has ended or is dropped.
 #[derive(Debug)]
 pub struct ForwardBody {
-    inner: Incoming,
+    inner: Answer,
     upstream: Arc<str>,
     lease: Option<Lease>,
 }
 
 impl ForwardBody {
-    pub(super) fn new(inner: Incoming, upstream: &Arc<str>, lease: Lease) -> Self {
+    pub(super) fn new(inner: Answer, upstream: &Arc<str>, lease: Lease) -> Self {
         Self {
             inner,
             upstream: Arc::clone(upstream),
@@ -30,10 +31,10 @@ impl ForwardBody {
         }
     }
 
-    fn broken(&mut self, source: hyper::Error) -> ForwardError {
+    fn broken(&mut self, source: BoxError) -> ForwardError {
         let lease = self.lease.take();
         let server = lease.as_ref().map(|lease| lease.server().authority());
-        ForwardError::new(&self.upstream, server, Cause::ResponseBody(source.into()))
+        ForwardError::new(&self.upstream, server, Cause::ResponseBody(source))
     }
 }
 
@@ -45,7 +46,11 @@ impl Body for ForwardBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
-        match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+        let frame = match &mut self.inner {
+            Answer::Stream(body) => ready!(body.poll_data(cx)).map(|data| Ok(Frame::data(data?))),
+            Answer::Other(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| Ok(frame?)),
+        };
+        match frame {
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
             Some(Err(error)) => Poll::Ready(Some(Err(self.broken(error)))),
             None => {
@@ -56,10 +61,16 @@ impl Body for ForwardBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.inner {
+            Answer::Stream(_) => false,
+            Answer::Other(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Answer::Stream(_) => SizeHint::default(),
+            Answer::Other(body) => body.size_hint(),
+        }
     }
 }

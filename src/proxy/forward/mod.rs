@@ -10,10 +10,14 @@
 //! `Upgrade` is not forwarded; the router refuses WebSocket handshakes before.
 
 mod body;
+mod chunks;
 mod dial;
+mod direct;
 mod error;
+mod gate;
 mod headers;
 mod lent;
+mod socket;
 
 use std::error::Error;
 use std::fmt;
@@ -24,16 +28,19 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::ACCEPT;
 use http::uri::{Parts as UriParts, PathAndQuery};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use memchr::memmem;
 use tower_service::Service;
 
 pub use self::body::ForwardBody;
 pub(crate) use self::dial::client_tls;
 pub use self::dial::{Dial, DialTimeout};
+use self::direct::{Answer, Failure};
 pub use self::error::{Cause, ForwardError};
 pub use self::headers::Peer;
 pub(crate) use self::headers::strip_named;
@@ -59,6 +66,7 @@ pub struct Forward<B> {
 struct Upstream<B> {
     name: Arc<str>,
     balance: Arc<Balance>,
+    dial: Dial,
     client: Client<Dial, Lent<B>>,
     connect_timeout: Duration,
     response_timeout: Option<Duration>,
@@ -91,11 +99,12 @@ where
             .pool_idle_timeout(POOL_IDLE)
             .http1_max_buf_size(MAX_BUFFER)
             .set_host(false)
-            .build(dial);
+            .build(dial.clone());
         Self {
             upstream: Arc::new(Upstream {
                 name: name.into(),
                 balance,
+                dial,
                 client,
                 connect_timeout,
                 response_timeout,
@@ -165,23 +174,50 @@ where
         lease: Lease,
     ) -> Result<Response<ForwardBody>, Cause> {
         let request = head.for_server(lease.server(), body.lend())?;
-        let response = self.client.request(request);
+        let response = async {
+            if head.may_last(body) {
+                self.ask(request).await
+            } else {
+                let response = self.client.request(request).await;
+                let response = response.map_err(|error| self.cause(error))?;
+                Ok(response.map(Answer::Other))
+            }
+        };
         let response = match self.response_timeout {
             Some(limit) => within(limit, body, response).await?,
             None => response.await,
         };
-        let (mut parts, incoming) = response.map_err(|error| self.cause(error))?.into_parts();
+        let (mut parts, answer) = response?.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let text = "it switched protocols, which nobody had asked it to";
             return Err(Cause::Malformed(text.into()));
         }
         headers::strip_hop_by_hop(&mut parts.headers);
-        let mut response = Response::new(ForwardBody::new(incoming, &self.name, lease));
+        let mut response = Response::new(ForwardBody::new(answer, &self.name, lease));
         // The extensions stay behind: a stream may last for days, and nobody
         // asks it for the details of its connection.
         *response.status_mut() = parts.status;
         *response.headers_mut() = parts.headers;
         Ok(response)
+    }
+
+    /// Asks on a connection of its own.
+    async fn ask(&self, request: Request<Lent<B>>) -> Result<Response<Answer>, Cause> {
+        let (mut parts, body) = request.into_parts();
+        let server = std::mem::take(&mut parts.uri);
+        // The target alone, as a server is asked (RFC 9112 §3.2.1).
+        parts.uri = match server.path_and_query() {
+            Some(path) => Uri::from(path.clone()),
+            None => Uri::default(),
+        };
+        let request = Request::from_parts(parts, body);
+        let answer = direct::ask(self.dial.clone(), server, request).await;
+        answer.map_err(|failure| match failure {
+            _ if failure.is_timeout() => Cause::ConnectTimeout(self.connect_timeout),
+            Failure::Connect(error) => Cause::Connect(error),
+            Failure::Broken(error) if error.is_parse() => Cause::Malformed(error.into()),
+            Failure::Broken(error) => Cause::Broken(error.into()),
+        })
     }
 
     fn cause(&self, error: ClientError) -> Cause {
@@ -231,6 +267,16 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 }
 
 impl Head {
+    /// Whether an event stream is asked for, as browsers do (WHATWG HTML
+    /// §9.2.3). Other requests may be answered with one, too.
+    fn may_last<B: Body>(&self, body: &B) -> bool {
+        let names =
+            |value: &HeaderValue| memmem::find(value.as_bytes(), b"text/event-stream").is_some();
+        self.method == Method::GET
+            && body.is_end_stream()
+            && self.headers.get_all(ACCEPT).iter().any(names)
+    }
+
     fn for_server<B>(&self, server: &Server, body: B) -> Result<Request<B>, Cause> {
         let mut uri = UriParts::default();
         uri.scheme = Some(server.scheme().clone());
