@@ -1,3 +1,4 @@
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
@@ -15,8 +16,8 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn insert(&mut self, id: &Bytes, seq: u64) {
-        if !self.by_id.contains_key(id) {
-            self.by_id.insert(id.clone(), seq);
+        if let Entry::Vacant(place) = self.by_id.entry(id.clone()) {
+            place.insert(seq);
             self.order.push_back((seq, id.clone()));
         }
     }

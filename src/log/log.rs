@@ -7,6 +7,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::reader::{Next, Reader, Told};
+use super::segment::SEAL_AT;
 use super::{Batch, Limits, Ring};
 
 /// A [`Ring`] with readers.
@@ -112,8 +113,9 @@ pub enum Hold {
     UntilRead,
 }
 
-/// Largest chunk handed to a reader at once, unless one block is larger.
-const CHUNK: usize = 64 << 10;
+/// Largest chunk handed to a reader at once, unless one block is larger: a
+/// whole segment, or the rest of it would make a write of its own.
+const CHUNK: usize = 2 * SEAL_AT;
 
 impl Log {
     /// An empty log.
@@ -191,8 +193,9 @@ impl Log {
     /// time is past is not waited for.
     pub fn next_expiry(&self, hold: Hold, now: Instant) -> Option<Instant> {
         let state = self.state();
-        let may_go = state.ring.low() < state.floor(hold);
-        state.ring.next_expiry().filter(|at| may_go || *at > now)
+        // Asked for each batch, and hardly ever is one's time past.
+        let may_go = || state.ring.low() < state.floor(hold);
+        state.ring.next_expiry().filter(|at| *at > now || may_go())
     }
 
     /// Sets the line that readers are given after the block at `after`, which

@@ -204,11 +204,13 @@ impl Ring {
         if seq < self.oldest || seq >= self.next {
             return None;
         }
-        let at = self.segments.partition_point(|s| s.first() <= seq);
-        let (bytes, last) =
-            self.segments
-                .get(at.checked_sub(1)?)?
-                .read(seq, max, self.next_gap(seq));
+        // The last, for whoever keeps up.
+        let newest = self.segments.back().filter(|s| s.first() <= seq);
+        let segment = newest.or_else(|| {
+            let at = self.segments.partition_point(|s| s.first() <= seq);
+            self.segments.get(at.checked_sub(1)?)
+        })?;
+        let (bytes, last) = segment.read(seq, max, self.next_gap(seq));
         Some(Chunk { bytes, last })
     }
 
@@ -235,6 +237,9 @@ impl Ring {
     /// The gap right after the block at `seq`, if there is one: how many blocks
     /// are lost, where that is known.
     pub fn gap_at(&self, seq: u64) -> Option<Option<u64>> {
+        if self.seams.back().is_none_or(|seam| seam.after < seq) {
+            return None;
+        }
         let from = self.seams.partition_point(|seam| seam.after < seq);
         let here = self.seams.range(from..).take_while(|s| s.after == seq);
         here.filter_map(|seam| match seam.kind {

@@ -3,7 +3,7 @@ use bytes::{Bytes, BytesMut};
 use super::Batch;
 
 /// An open segment is sealed once it holds this much.
-const SEAL_AT: usize = 64 << 10;
+pub(super) const SEAL_AT: usize = 64 << 10;
 
 /// This many pieces are merged into one as they gather, so that a reader in an
 /// open segment needs few reads and a byte is copied at most twice more.
@@ -119,6 +119,16 @@ impl Segment {
         self.pieces.iter().map(|piece| piece.bytes.len()).sum()
     }
 
+    /// The piece with the byte at `start`: the last, for whoever keeps up.
+    fn piece_at(&self, start: usize) -> &Piece {
+        let last = self.pieces.len() - 1;
+        if self.pieces[last].start as usize <= start {
+            return &self.pieces[last];
+        }
+        let after = |piece: &Piece| piece.start as usize <= start;
+        &self.pieces[self.pieces.partition_point(after) - 1]
+    }
+
     fn start_of(&self, index: usize) -> usize {
         if index == 0 {
             0
@@ -144,16 +154,16 @@ impl Segment {
     pub(crate) fn read(&self, seq: u64, max: usize, until: u64) -> (Bytes, u64) {
         let index = self.index(seq);
         let start = self.start_of(index);
-        let piece = self
-            .pieces
-            .partition_point(|piece| piece.start as usize <= start)
-            - 1;
-        let piece = &self.pieces[piece];
+        let piece = self.piece_at(start);
         let piece_start = piece.start as usize;
         let piece_end = piece_start + piece.bytes.len();
 
         let limit = piece_end.min(start.saturating_add(max));
-        let fitting = self.ends[index..].partition_point(|end| *end as usize <= limit);
+        let ends = &self.ends[index..];
+        let fitting = match ends.last() {
+            Some(end) if *end as usize <= limit => ends.len(),
+            _ => ends.partition_point(|end| *end as usize <= limit),
+        };
         let wanted = usize::try_from(until.saturating_sub(seq)).unwrap_or(usize::MAX);
         let last = index + (fitting.max(1) - 1).min(wanted);
         let end = self.ends[last] as usize;

@@ -136,6 +136,7 @@ impl Pump {
             if self.session.is_over() && self.stream.leave() {
                 return self.forget().await;
             }
+            self.set_timer();
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Orders(orders) => self.obey(orders),
                 Wake::Upstream(Arrival::Opened(answer, since)) => self.opened(answer, since),
@@ -158,7 +159,9 @@ impl Pump {
         if let Poll::Ready(orders) = self.stream.poll_orders(cx) {
             return Poll::Ready(Wake::Orders(orders));
         }
-        if self.poll_timer(cx).is_ready() {
+        if let Some(timer) = &mut self.timer
+            && timer.sleep.as_mut().poll(cx).is_ready()
+        {
             return Poll::Ready(Wake::Time);
         }
         if self.blocked {
@@ -168,12 +171,13 @@ impl Pump {
         self.upstream.poll(cx).map(Wake::Upstream)
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waiting changes no deadline, so this need not be asked at each poll.
+    fn set_timer(&mut self) {
         let expiry = self.stream.log.next_expiry(self.hold(), Instant::now());
         let deadlines = [self.session.deadline(), self.flush_at, expiry];
         let Some(at) = deadlines.into_iter().flatten().min() else {
             self.timer = None;
-            return Poll::Pending;
+            return;
         };
         let timer = self.timer.get_or_insert_with(|| Timer {
             sleep: Box::pin(tokio::time::sleep_until(at)),
@@ -183,7 +187,6 @@ impl Pump {
             timer.at = at;
             timer.sleep.as_mut().reset(at);
         }
-        timer.sleep.as_mut().poll(cx)
     }
 
     // === What happened ===
@@ -260,8 +263,8 @@ impl Pump {
 
     /// Decodes and publishes while there is room.
     async fn work(&mut self) {
-        self.unblock();
         let now = Instant::now();
+        self.unblock(now);
         loop {
             match self.decoder.next_frame() {
                 Ok(Some(Frame::Block(block))) => self.accept(&block, now),
@@ -298,9 +301,10 @@ impl Pump {
         }
     }
 
-    fn unblock(&mut self) {
-        self.blocked = false;
-        self.session.blocked(false, Instant::now());
+    fn unblock(&mut self, now: Instant) {
+        if std::mem::take(&mut self.blocked) {
+            self.session.blocked(false, now);
+        }
     }
 
     fn block(&mut self) {
@@ -476,7 +480,7 @@ impl Pump {
     async fn disconnect(&mut self) {
         self.upstream = Upstream::None;
         self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
-        self.unblock();
+        self.unblock(Instant::now());
         self.publish().await;
     }
 

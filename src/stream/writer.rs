@@ -225,7 +225,9 @@ impl Writer {
         let own = match &upstreams {
             // A longer one cannot be asked for, and would be held uncounted.
             IdField::Set(id) if self.rules.indexed && id.len() <= MAX_CURSOR => {
-                Some(Bytes::copy_from_slice(id))
+                // Copied already: it is what was followed last.
+                debug_assert_eq!(self.last_id.as_ref(), Some(id));
+                self.last_id.clone()
             }
             _ => None,
         };
@@ -246,7 +248,9 @@ impl Writer {
         encode_block(&mut self.arena, block, trailer);
         if let Some(id) = &own {
             self.last_id_seq = Some(self.next);
-            self.fresh.insert(id.clone());
+            if self.rules.ids == Ids::Preserve {
+                self.fresh.insert(id.clone());
+            }
         }
         self.push_entry(own);
     }

@@ -14,7 +14,7 @@ use tower_sse::log::{Attached, Ending, Hold, Limits, Log, Next, Position, Reader
 use crate::support::{Count, batch, block, poll};
 
 /// Chunks are of this size, unless one block is larger.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 128 << 10;
 
 #[derive(Clone, Debug)]
 enum Op {
