@@ -1,0 +1,5 @@
+//! Results for people.
+
+mod terminal;
+
+pub(crate) use terminal::{line, print};
