@@ -4,6 +4,9 @@ use std::io;
 
 use crate::event::{LOOKED_AT, Shape, read};
 
+/// The kind of error that lost events are.
+pub(crate) const LOST: io::ErrorKind = io::ErrorKind::InvalidData;
+
 /// Reads the lines of an event stream and checks its events.
 #[derive(Debug)]
 pub(crate) struct Check {
@@ -99,10 +102,11 @@ impl Check {
 
     fn number(&mut self, number: u64) -> io::Result<()> {
         match self.next {
-            Some(next) if number > next => Err(io::Error::other(format!(
-                "{} events lost: {number} came where {next} should",
-                number - next
-            ))),
+            Some(next) if number > next => {
+                let lost = number - next;
+                let reason = format!("{lost} events lost: {number} came where {next} should");
+                Err(io::Error::new(LOST, reason))
+            }
             Some(next) if number < next => Err(io::Error::other(format!(
                 "an event doubled or out of order: {number} came where {next} should"
             ))),

@@ -100,7 +100,7 @@ impl Client {
         }
         for _ in 0..TURNS {
             let read = match socket.read(buffer) {
-                Ok(0) => return Err(io::Error::other("cut")),
+                Ok(0) => return Err(cut("the connection ended")),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
                 Err(error) => return Err(error),
@@ -137,10 +137,14 @@ impl Stream {
             check.feed(body, |produced| event(arrived.saturating_sub(produced)))
         })?;
         if self.response.over() {
-            return Err(io::Error::other("the response ended"));
+            return Err(cut("the response ended"));
         }
         Ok(())
     }
+}
+
+fn cut(how: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, how)
 }
 
 /// Sends the request if the connection stands: whether it is sent.

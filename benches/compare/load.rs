@@ -15,11 +15,12 @@ use crate::socket;
 /// What is read at once.
 const BUFFER: usize = 256 * 1024;
 
-/// Connections under way at a time, unless all are to come at once.
-const IN_FLIGHT: usize = 128;
+/// Connections under way at a time, unless all are to come at once. Pushpin
+/// answers 502 to some of 100.
+const IN_FLIGHT: usize = 32;
 
 /// Patience with a peer that is to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Where clients go and what they ask.
 #[derive(Clone, Debug)]
@@ -53,7 +54,7 @@ pub(crate) struct Load {
     again: Vec<usize>,
     open: usize,
     broken: usize,
-    first_reason: Option<String>,
+    first_reason: Option<(io::ErrorKind, String)>,
     pub(crate) tally: Tally,
 }
 
@@ -102,9 +103,7 @@ impl Load {
             self.unbroken()?;
             if Instant::now() > deadline {
                 let open = self.open;
-                return Err(io::Error::other(format!(
-                    "{open} of {count} clients had an answer"
-                )));
+                return Err(late(format!("{open} of {count} clients had an answer")));
             }
         }
         Ok(())
@@ -140,7 +139,7 @@ impl Load {
         self.unbroken()?;
         match behind(self) {
             0 => Ok(()),
-            behind => Err(io::Error::other(format!(
+            behind => Err(late(format!(
                 "the last events never came to {behind} clients"
             ))),
         }
@@ -153,7 +152,7 @@ impl Load {
         self.unbroken()?;
         if self.tally.events < events {
             let came = self.tally.events;
-            return Err(io::Error::other(format!("{came} of {events} events came")));
+            return Err(late(format!("{came} of {events} events came")));
         }
         Ok(())
     }
@@ -211,7 +210,7 @@ impl Load {
             Err(error) => {
                 client.close();
                 self.broken += 1;
-                let reason = || format!("client {index}: {error}");
+                let reason = || (error.kind(), format!("client {index}: {error}"));
                 self.first_reason.get_or_insert_with(reason);
             }
         }
@@ -221,11 +220,9 @@ impl Load {
     pub(crate) fn unbroken(&self) -> io::Result<()> {
         match &self.first_reason {
             None => Ok(()),
-            Some(reason) => {
-                let broken = self.broken;
-                Err(io::Error::other(format!(
-                    "{broken} clients failed; {reason}"
-                )))
+            Some((kind, reason)) => {
+                let reason = format!("{} clients failed; {reason}", self.broken);
+                Err(io::Error::new(*kind, reason))
             }
         }
     }
@@ -241,6 +238,10 @@ impl Load {
         let id = id.ok_or_else(|| io::Error::other("the first event had no id"))?;
         Ok(String::from_utf8_lossy(id).into_owned())
     }
+}
+
+fn late(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, reason)
 }
 
 impl Tally {

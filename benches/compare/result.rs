@@ -60,6 +60,10 @@ pub(crate) struct Sample {
     pub(crate) busy: Option<f64>,
     /// The highest rate held, offered events a second.
     pub(crate) held_rate: Option<f64>,
+    /// The cheapest of all rates held.
+    pub(crate) best_events_per_cpu_second: Option<f64>,
+    /// Processor time of a connection, where nothing else was done.
+    pub(crate) cpu_us_per_client: Option<f64>,
     /// What the measuring itself cost.
     pub(crate) client_cpu_us_per_event: Option<f64>,
 }

@@ -119,6 +119,9 @@ impl Stage {
             large_buffer: needs.large_buffer,
             proxy: &self.options.proxy,
         })?;
+        if let Some(hub) = running.as_ref().and_then(|running| running.hub) {
+            origin.publish_to(hub)?;
+        }
         Ok(Site {
             peer,
             running,

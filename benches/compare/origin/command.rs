@@ -7,7 +7,6 @@ use std::str::FromStr;
 use crate::event::Shape;
 
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code)]
 pub(crate) enum Command {
     /// Events look like this from now on.
     Shape(Shape),

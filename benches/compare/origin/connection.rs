@@ -8,7 +8,7 @@ use super::feed::{Feed, PER_CHUNK};
 use crate::event::{Shape, Writer, now};
 
 /// More than this unsent, and whoever reads is taken for too slow.
-const BACKLOG: usize = 32 * 1024 * 1024;
+const BACKLOG: usize = 8 * 1024 * 1024;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
     cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";

@@ -62,6 +62,10 @@ impl Origin {
         self.order(Command::Burst(events))
     }
 
+    pub(crate) fn publish_to(&mut self, hub: SocketAddr) -> io::Result<State> {
+        self.order(Command::Publish(hub))
+    }
+
     pub(crate) fn state(&mut self) -> io::Result<State> {
         self.order(Command::State)
     }

@@ -1,5 +1,6 @@
 //! The origin of a hub: instead of answering its readers, it publishes.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
@@ -12,7 +13,7 @@ const IN_FLIGHT: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub(crate) socket: TcpStream,
-    waiting: std::collections::VecDeque<Vec<u8>>,
+    waiting: VecDeque<Vec<u8>>,
     unsent: Vec<u8>,
     answers: Vec<u8>,
     in_flight: usize,
@@ -26,16 +27,17 @@ impl Publisher {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket: TcpStream::from_std(socket),
-            waiting: std::collections::VecDeque::new(),
+            waiting: VecDeque::new(),
             unsent: Vec::new(),
             answers: Vec::new(),
             in_flight: 0,
         })
     }
 
-    /// Publishes `event`. A hub adds `data:` and the blank line itself.
+    /// Publishes `event`. A hub adds id, `data:` and the blank line itself.
     pub(crate) fn publish(&mut self, event: &[u8]) {
-        let data = event.strip_prefix(b"data: ").unwrap_or(event);
+        let start = memchr::memmem::find(event, b"data: ").map_or(0, |at| at + "data: ".len());
+        let data = &event[start..];
         let data = data.strip_suffix(b"\n\n").unwrap_or(data);
         let mut request = format!(
             "POST /publish HTTP/1.1\r\nhost: hub\r\ncontent-type: text/plain\r\n\

@@ -81,7 +81,7 @@ impl Server {
             match token {
                 LISTENER => self.accept()?,
                 COMMANDS => self.obey()?,
-                PUBLISHER => self.publisher.as_mut().map_or(Ok(()), Publisher::turn)?,
+                PUBLISHER => self.publish()?,
                 Token(key) => self.serve(key),
             }
         }
@@ -91,6 +91,18 @@ impl Server {
         match self.feed.due() {
             0 => Ok(()),
             due => self.emit(due),
+        }
+    }
+
+    /// A hub that has gone is missed by its clients soon enough.
+    fn publish(&mut self) -> io::Result<()> {
+        use io::ErrorKind::{ConnectionReset, UnexpectedEof};
+        match self.publisher.as_mut().map_or(Ok(()), Publisher::turn) {
+            Err(error) if matches!(error.kind(), ConnectionReset | UnexpectedEof) => {
+                self.publisher = None;
+                Ok(())
+            }
+            turn => turn,
         }
     }
 
@@ -137,7 +149,7 @@ impl Server {
                 self.feed.event(&mut self.batch);
                 publisher.publish(&self.batch);
             }
-            return publisher.turn();
+            return self.publish();
         }
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();

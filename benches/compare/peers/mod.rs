@@ -1,5 +1,9 @@
 //! What is compared: how each peer is configured and started.
 
+mod caddy;
+mod haproxy;
+mod nginx;
+mod pushpin;
 mod sse_proxy;
 mod template;
 
@@ -12,10 +16,8 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::process::{Core, Process, command};
-use crate::socket;
+use crate::process::{Core, Process};
 use crate::tls::Certificate;
-use template::Template;
 
 /// One of those compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -30,6 +32,12 @@ pub(crate) enum Peer {
     Nginx,
     /// `HAProxy`
     Haproxy,
+    /// Caddy, flushing at once
+    Caddy,
+    /// Pushpin, passing through to the origin
+    Pushpin,
+    /// nginx with nchan as a hub the origin publishes to
+    Nchan,
 }
 
 /// Where a peer stands and what it is to do.
@@ -55,6 +63,8 @@ pub(crate) struct Setting<'a> {
 pub(crate) struct Running {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    /// Where the origin is to publish, if this is a hub.
+    pub(crate) hub: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -65,6 +75,9 @@ impl Peer {
             Self::Private => "sse-proxy private",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
+            Self::Caddy => "caddy",
+            Self::Pushpin => "pushpin",
+            Self::Nchan => "nchan",
         }
     }
 
@@ -77,9 +90,9 @@ impl Peer {
         }
     }
 
-    /// Whether it has one upstream stream for all its clients.
+    /// Whether what it is sent once goes to all its clients.
     pub(crate) fn fans_out(self) -> bool {
-        matches!(self, Self::Shared)
+        matches!(self, Self::Shared | Self::Nchan)
     }
 
     /// What it says of its version; none if it is not installed.
@@ -89,6 +102,9 @@ impl Peer {
             Self::Shared | Self::Private => said(Command::new(proxy).arg("--version")),
             Self::Nginx => said(Command::new("nginx").arg("-v")),
             Self::Haproxy => said(Command::new("haproxy").arg("-v")),
+            Self::Caddy => said(Command::new("caddy").arg("version")),
+            Self::Pushpin => pushpin::version(),
+            Self::Nchan => nginx::hub_version(),
         }
     }
 
@@ -97,8 +113,11 @@ impl Peer {
         match self {
             Self::Direct => Ok(None),
             Self::Shared | Self::Private => sse_proxy::start(setting).map(Some),
-            Self::Nginx => nginx(setting).map(Some),
-            Self::Haproxy => haproxy(setting).map(Some),
+            Self::Nginx => nginx::proxy(setting).map(Some),
+            Self::Haproxy => haproxy::start(setting).map(Some),
+            Self::Caddy => caddy::start(setting).map(Some),
+            Self::Pushpin => pushpin::start(setting).map(Some),
+            Self::Nchan => nginx::hub(setting).map(Some),
         }
     }
 }
@@ -112,37 +131,6 @@ fn said(command: &mut Command) -> Option<String> {
     let bytes = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Some(text.lines().next()?.trim().to_owned())
-}
-
-fn nginx(setting: &Setting<'_>) -> io::Result<Running> {
-    let listen = socket::free_address()?;
-    let mut template = Template::new(include_str!("nginx.conf"), setting, listen);
-    if let Some(certificate) = setting.certificate {
-        template.set("SSL", "ssl");
-        let (chain, key) = (certificate.chain.display(), certificate.key.display());
-        template.set(
-            "CERTIFICATE",
-            &format!("ssl_certificate {chain}; ssl_certificate_key {key};"),
-        );
-    }
-    let file = template.write(setting.directory, "nginx.conf")?;
-    let mut nginx = command("nginx", setting.core);
-    nginx.arg("-c").arg(file).arg("-p").arg(setting.directory);
-    // Before it has read the file it would complain of a log it cannot write.
-    nginx.args(["-e", "stderr"]);
-    await_listening("nginx", nginx, listen, setting)
-}
-
-fn haproxy(setting: &Setting<'_>) -> io::Result<Running> {
-    let listen = socket::free_address()?;
-    let mut template = Template::new(include_str!("haproxy.cfg"), setting, listen);
-    if let Some(certificate) = setting.certificate {
-        template.set("SSL", &format!("ssl crt {}", certificate.both.display()));
-    }
-    let file = template.write(setting.directory, "haproxy.cfg")?;
-    let mut haproxy = command("haproxy", setting.core);
-    haproxy.arg("-db").arg("-f").arg(file);
-    await_listening("haproxy", haproxy, listen, setting)
 }
 
 /// Starts a program and waits until it accepts connections.
@@ -162,7 +150,11 @@ fn await_listening(
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         if TcpStream::connect(address).is_ok() {
-            return Ok(Running { process, address });
+            return Ok(Running {
+                process,
+                address,
+                hub: None,
+            });
         }
         let ended = process.alive().err();
         if ended.is_some() || Instant::now() > deadline {

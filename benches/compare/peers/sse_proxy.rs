@@ -40,5 +40,9 @@ pub(super) fn start(setting: &Setting<'_>) -> io::Result<Running> {
         .map_or("", |(_, address)| address);
     let address = address.parse();
     let address = address.map_err(|_| io::Error::other(format!("sse-proxy said {line:?}")))?;
-    Ok(Running { process, address })
+    Ok(Running {
+        process,
+        address,
+        hub: None,
+    })
 }

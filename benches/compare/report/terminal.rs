@@ -18,6 +18,9 @@ pub(crate) fn line(sample: &Sample) -> String {
         ("KiB/client", sample.kib_per_client),
         ("median ms", sample.median_ms),
         ("ms", sample.elapsed_ms),
+        ("CPU µs/client", sample.cpu_us_per_client),
+        ("ev/CPU s", sample.events_per_cpu_second),
+        ("ev/CPU s at best", sample.best_events_per_cpu_second),
         ("busy", sample.busy),
         ("load µs/ev", sample.client_cpu_us_per_event),
     ];

@@ -13,8 +13,12 @@ use crate::stage::{Needs, Stage};
 /// For what is freed, or done later, once the last client has come.
 const SETTLING: Duration = Duration::from_secs(2);
 
-pub(super) fn run(stage: &Stage, peer: Peer) -> io::Result<Sample> {
-    let mut site = stage.open(peer, Needs::default())?;
+pub(super) fn run(stage: &Stage, peer: Peer, tls: bool) -> io::Result<Sample> {
+    let needs = Needs {
+        tls,
+        ..Needs::default()
+    };
+    let mut site = stage.open(peer, needs)?;
     let mut load = Load::new(site.target()?)?;
     let clients = stage.clients(peer, 10_000);
     let first = FIRST.min(clients / 2);

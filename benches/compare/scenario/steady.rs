@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::window::{Window, latency};
+use crate::event::Shape;
 use crate::load::Load;
 use crate::peers::Peer;
 use crate::result::Sample;
@@ -14,26 +15,35 @@ pub(super) const FIRST: usize = 200;
 
 const WARM_UP: Duration = Duration::from_secs(2);
 
-pub(super) fn fanout(stage: &Stage, peer: Peer) -> io::Result<Sample> {
-    let mut site = stage.open(peer, Needs::default())?;
+const CLIENTS: usize = 1_000;
+const EVENTS_PER_SECOND: u64 = 50;
+const TOKENS_PER_SECOND: u64 = 30;
+
+pub(super) fn fanout(stage: &Stage, peer: Peer, tls: bool) -> io::Result<Sample> {
+    let needs = Needs {
+        tls,
+        ..Needs::default()
+    };
+    let mut site = stage.open(peer, needs)?;
     let load = Load::new(site.target()?)?;
-    let clients = stage.clients(peer, 1_000);
-    run(
-        &mut site,
-        load,
-        clients,
-        50,
-        Duration::from_secs(stage.options.seconds),
-    )
+    run(stage, &mut site, load, EVENTS_PER_SECOND)
 }
 
-fn run(
-    site: &mut Site<'_>,
-    mut load: Load,
-    clients: usize,
-    rate: u64,
-    time: Duration,
-) -> io::Result<Sample> {
+/// Answers of language models: every client has asked for its own.
+pub(super) fn answers(stage: &Stage, peer: Peer) -> io::Result<Sample> {
+    let needs = Needs {
+        shape: Shape::Json,
+        ..Needs::default()
+    };
+    let mut site = stage.open(peer, needs)?;
+    let mut target = site.target()?;
+    target.post = true;
+    let load = Load::new(target)?;
+    run(stage, &mut site, load, TOKENS_PER_SECOND)
+}
+
+fn run(stage: &Stage, site: &mut Site<'_>, mut load: Load, rate: u64) -> io::Result<Sample> {
+    let clients = stage.clients(site.peer, CLIENTS);
     let first = FIRST.min(clients / 2);
     load.connect(first)?;
     let before = site.measured().memory_kib()?;
@@ -41,7 +51,7 @@ fn run(
     site.origin.rate(rate)?;
     load.run_for(WARM_UP)?;
     let window = Window::open(site, &mut load);
-    load.run_for(time)?;
+    load.run_for(Duration::from_secs(stage.options.seconds))?;
     let mut sample = window.close(site, &load)?;
     latency(&mut sample, &load);
     let after = site.measured().memory_kib()?;

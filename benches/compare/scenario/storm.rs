@@ -20,6 +20,9 @@ pub(super) fn run(stage: &Stage, peer: Peer) -> io::Result<Sample> {
     let began = Instant::now();
     load.connect_at_once(clients)?;
     let mut sample = window.close(&mut site, &load)?;
+    sample.cpu_us_per_client = sample
+        .busy
+        .map(|busy| busy * sample.seconds * 1e6 / clients as f64);
     let mut opened: Vec<f64> = load
         .opened()
         .map(|at| at.duration_since(began).as_secs_f64() * 1e3)
