@@ -65,6 +65,9 @@ fn main() -> io::Result<ExitCode> {
         list(&options);
         return Ok(ExitCode::SUCCESS);
     }
+    if let (Some(json), Some(file)) = (&options.json, &options.report) {
+        return report::write(json, file).map(|()| ExitCode::SUCCESS);
+    }
     tournament::run(options)
 }
 

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// One invocation.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) command: String,
     /// RFC 3339, in UTC.
     pub(crate) started: String,
     pub(crate) machine: Machine,
+    /// Their names, in the order of the tables.
+    pub(crate) peers: Vec<String>,
     /// By peer.
     pub(crate) versions: BTreeMap<String, String>,
     pub(crate) rounds: usize,
@@ -22,7 +24,7 @@ pub(crate) struct Run {
     pub(crate) failures: Vec<Failure>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,

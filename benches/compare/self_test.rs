@@ -5,7 +5,9 @@ use std::io;
 
 use crate::check::Check;
 use crate::event::{SIZE, Shape, Writer};
+use crate::report::figures::{Series, median};
 use crate::response::Response;
+use crate::result::{Run, Sample};
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -19,6 +21,37 @@ pub(crate) fn run() {
         }
     }
     damage_is_noticed();
+    arithmetic();
+}
+
+fn arithmetic() {
+    assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+    assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    assert_eq!(median(Vec::new()), None);
+    let sample = |peer: &str, round, cost| Sample {
+        scenario: "s".to_owned(),
+        peer: peer.to_owned(),
+        round,
+        cpu_us_per_event: Some(cost),
+        ..Sample::default()
+    };
+    // Twice as dear in every round, however dear that round was.
+    let dear = [1.0, 50.0, 4.0].into_iter().enumerate();
+    let samples =
+        dear.flat_map(|(round, cost)| [sample("a", round, 2.0 * cost), sample("b", round, cost)]);
+    let run = Run {
+        floor_ns: vec![500.0, 25_000.0, 2_000.0],
+        samples: samples.collect(),
+        ..Run::default()
+    };
+    let series = Series::new(&run, "s", "a");
+    assert_eq!(series.median(|sample| sample.cpu_us_per_event), Some(8.0));
+    assert_eq!(
+        series.ratio_to("b", |sample| sample.cpu_us_per_event),
+        Some(2.0)
+    );
+    assert_eq!(series.ratio_to("c", |sample| sample.cpu_us_per_event), None);
+    assert_eq!(series.floors(), Some(4.0));
 }
 
 /// A response with these events, each in a chunk of its own, with a comment

@@ -91,10 +91,13 @@ fn present(options: &Options) -> io::Result<Vec<Peer>> {
     } else {
         &options.peers
     };
+    let mut wanted = wanted.to_vec();
+    wanted.sort();
+    wanted.dedup();
     let mut present = Vec::new();
     for peer in wanted {
         if peer.version(&options.proxy).is_some() {
-            present.push(*peer);
+            present.push(peer);
         } else if all {
             eprintln!("{} is skipped: not installed", peer.name());
         } else {
@@ -118,6 +121,7 @@ fn begin(options: &Options, peers: &[Peer]) -> Run {
         ),
         started: machine::timestamp(),
         machine: machine::machine(),
+        peers: peers.iter().map(|peer| peer.name().to_owned()).collect(),
         versions: peers.iter().filter_map(version).collect(),
         rounds: usize::from(options.rounds),
         seconds: options.seconds,

@@ -1,5 +1,7 @@
 //! Results on the terminal.
 
+use super::figures::median;
+use super::table::{Table, number, tables};
 use crate::result::{Run, Sample};
 
 /// One sample, as soon as there is one.
@@ -11,36 +13,49 @@ pub(crate) fn line(sample: &Sample) -> String {
     let figures = [
         ("CPU µs/ev", sample.cpu_us_per_event),
         ("MB/s", sample.mb_per_second),
-        ("CPU µs/MB", sample.cpu_us_per_mb),
         ("p50 µs", sample.p50_us),
         ("p99 µs", sample.p99_us),
-        ("p99.9 µs", sample.p999_us),
         ("KiB/client", sample.kib_per_client),
-        ("median ms", sample.median_ms),
         ("ms", sample.elapsed_ms),
-        ("CPU µs/client", sample.cpu_us_per_client),
-        ("ev/CPU s", sample.events_per_cpu_second),
-        ("ev/CPU s at best", sample.best_events_per_cpu_second),
         ("busy", sample.busy),
-        ("load µs/ev", sample.client_cpu_us_per_event),
     ];
     let figures = figures
         .iter()
-        .filter_map(|(name, figure)| Some(format!(", {:.2} {name}", (*figure)?)));
+        .filter_map(|(name, figure)| Some(format!(", {} {name}", number((*figure)?))));
     line.extend(figures);
-    line.extend(
-        sample
-            .upstream_connections
-            .map(|open| format!(", {open} upstream")),
-    );
     line
 }
 
 /// All of it.
 pub(crate) fn print(run: &Run) {
-    println!(
-        "{} samples, {} failures",
-        run.samples.len(),
-        run.failures.len()
-    );
+    if let Some(floor) = median(run.floor_ns.clone()) {
+        println!("\nfloor: {} ns for a bare send", number(floor));
+    }
+    for table in tables(run) {
+        print_table(&table);
+    }
+    for failure in &run.failures {
+        let (scenario, peer, reason) = (&failure.scenario, &failure.peer, &failure.reason);
+        println!(
+            "\nFAILED: {scenario}, {peer}, round {}: {reason}",
+            failure.round + 1
+        );
+    }
+}
+
+fn print_table(table: &Table) {
+    println!("\n{}: {}", table.scenario, table.title);
+    let lines = || std::iter::once(&table.header).chain(&table.rows);
+    let width = |column: usize| lines().map(|line| line[column].chars().count()).max();
+    let widths: Vec<usize> = (0..table.header.len()).filter_map(width).collect();
+    for line in lines() {
+        let mut cells = line.iter().zip(&widths);
+        if let Some((peer, width)) = cells.next() {
+            print!("  {peer:<width$}");
+        }
+        for (cell, width) in cells {
+            print!("  {cell:>width$}");
+        }
+        println!();
+    }
 }
