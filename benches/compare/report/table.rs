@@ -190,7 +190,8 @@ fn figure(value: Option<f64>) -> String {
 /// To three digits, thousands apart.
 pub(super) fn number(value: f64) -> String {
     let decimals = match value.abs() {
-        below if below < 0.005 => 0,
+        below if below < 0.000_5 => 0,
+        below if below < 0.1 => 3,
         below if below < 10.0 => 2,
         below if below < 100.0 => 1,
         _ => 0,

@@ -35,6 +35,11 @@ pub(super) fn run(stage: &Stage, peer: Peer, tls: bool) -> io::Result<Sample> {
     let after = site.measured().memory_kib()?;
     let mut sample = window.close(&mut site, &load)?;
     load.unbroken()?;
+    if sample.upstream_connections < Some(clients as u64) && !peer.fans_out() {
+        let open = sample.upstream_connections.unwrap_or(0);
+        let reason = format!("{open} of {clients} connections to the origin are left");
+        return Err(io::Error::other(reason));
+    }
     sample.kib_per_client = Some((after as f64 - before as f64) / (clients - first) as f64);
     Ok(sample)
 }
