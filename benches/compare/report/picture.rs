@@ -9,7 +9,7 @@ use crate::result::Run;
 const WIDTH: usize = 840;
 const COLUMNS: usize = 2;
 const PANEL: usize = WIDTH / COLUMNS;
-const NAMES: usize = 118;
+const NAMES: usize = 126;
 const VALUES: usize = 84;
 const BAR: usize = PANEL - NAMES - VALUES - 20;
 const ROW: usize = 19;
