@@ -14,7 +14,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -132,7 +134,13 @@ impl Server {
             phase,
         };
         for listener in self.listeners {
-            tokio::spawn(accept(listener, stack.clone(), gate.clone()));
+            // On a thread of its own: in a task it would have its turn only when
+            // all others had theirs. Clients that come back all at once would
+            // overflow the kernel's queue meanwhile, and wait a second before
+            // they knock again.
+            let accepting = unconstrained(accept(listener, stack.clone(), gate.clone()));
+            let runtime = Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(accepting));
         }
         drop(gate);
 
