@@ -3,11 +3,10 @@
 use std::fmt::Display;
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tower_sse::proxy::Config;
 use tower_sse::proxy::arguments::{Arguments, Command};
 use tower_sse::proxy::demo::Demo;
@@ -38,7 +37,9 @@ fn start(arguments: &Arguments) -> Outcome {
     }
     logging::init(arguments.log_format, arguments.log_level.as_deref())
         .map_err(|why| refused(format!("not a log level or filter: {why}")))?;
-    let runtime = runtime().map_err(failed)?;
+    // Connections have threads of their own: see `proxy::workers`.
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(failed)?;
     runtime.block_on(async {
         if let Some(Command::Demo { listen }) = arguments.command {
             let demo = Demo::start(listen).await.map_err(failed)?;
@@ -50,17 +51,6 @@ fn start(arguments: &Arguments) -> Outcome {
         }
         run(config, |_| {}).await
     })
-}
-
-/// One worker per core there is for us; a single one needs no queues that
-/// others could steal from.
-fn runtime() -> std::io::Result<Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let mut builder = match cores {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    builder.enable_all().build()
 }
 
 async fn run(config: Config, announced: impl FnOnce(SocketAddr)) -> Outcome {

@@ -44,6 +44,7 @@ enum Cause {
         error: TlsError,
     },
     Assembly(AssemblyError),
+    Workers(io::Error),
 }
 
 impl Listener {
@@ -119,6 +120,12 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 // === impl BindError ===
 
+impl BindError {
+    pub(crate) fn workers(error: io::Error) -> Self {
+        Self(Cause::Workers(error))
+    }
+}
+
 impl From<AssemblyError> for BindError {
     fn from(error: AssemblyError) -> Self {
         Self(Cause::Assembly(error))
@@ -149,6 +156,10 @@ impl fmt::Display for BindError {
                 }
             }
             Cause::Tls { address, error } => write!(f, "cannot serve TLS on {address}: {error}"),
+            Cause::Workers(error) => write!(
+                f,
+                "cannot start worker threads: {error}; raise the limit of processes (ulimit -u)"
+            ),
             Cause::Assembly(AssemblyError::UnknownUpstream(name)) => {
                 write!(
                     f,
@@ -172,9 +183,9 @@ impl fmt::Display for BindError {
 impl Error for BindError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
-            Cause::Listen { error, .. } | Cause::Assembly(AssemblyError::Roots(error)) => {
-                Some(error)
-            }
+            Cause::Listen { error, .. }
+            | Cause::Workers(error)
+            | Cause::Assembly(AssemblyError::Roots(error)) => Some(error),
             Cause::Tls { error, .. } => Some(error),
             Cause::Assembly(_) => None,
         }

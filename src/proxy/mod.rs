@@ -33,6 +33,7 @@ mod router;
 pub mod server;
 pub mod tls;
 mod trace;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZero;
 
 use tokio::sync::oneshot;
 
@@ -32,7 +33,11 @@ pub async fn run(config: Config, announced: impl FnOnce(SocketAddr)) -> Result<(
     // Before the sockets: a signal must not find the default, which kills.
     let mut signals = Signals::new().map_err(Failure::System)?;
     let secure: Vec<bool> = config.listeners.iter().map(|l| l.tls.is_some()).collect();
-    let server = Server::bind(config).await.map_err(Failure::Bind)?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let server = Server::bind(config)
+        .await
+        .and_then(|server| server.workers(cores));
+    let server = server.map_err(Failure::Bind)?;
     announce(&server, &secure);
     if let Some(first) = server.listeners().first() {
         announced(*first);

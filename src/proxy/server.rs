@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::unconstrained;
@@ -26,6 +27,7 @@ use super::connection::Protocol;
 use super::listener::{BindError, Listener};
 use super::metrics::Metrics;
 use super::phase::{Phase, PhaseWatch, Phases};
+use super::workers::Workers;
 use super::{Assembly, stack};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -56,6 +58,7 @@ pub struct Server {
     drain: Drain,
     limits: Limits,
     handover: bool,
+    workers: Workers,
 }
 
 /// What the accept loops share.
@@ -65,6 +68,7 @@ struct Gate {
     slots: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     phase: PhaseWatch,
+    workers: Arc<Workers>,
 }
 
 impl Server {
@@ -85,6 +89,7 @@ impl Server {
             drain: config.drain,
             limits: config.limits,
             handover: true,
+            workers: Workers::start(1).map_err(BindError::workers)?,
         })
     }
 
@@ -95,6 +100,13 @@ impl Server {
     pub fn without_handover(mut self) -> Self {
         self.handover = false;
         self
+    }
+
+    /// Serves connections on so many threads of its own, in place of the runtime
+    /// it is run in. 1, the default, or 0 means that runtime.
+    pub fn workers(mut self, count: usize) -> Result<Self, BindError> {
+        self.workers = Workers::start(count.max(1)).map_err(BindError::workers)?;
+        Ok(self)
     }
 
     /// Where clients connect, in the order of the configuration, with the
@@ -122,6 +134,8 @@ impl Server {
             tokio::spawn(stop.run_until_cancelled_owned(serve_admin(listener, admin)));
         }
 
+        // Until the last of what they serve is done.
+        let workers = Arc::new(self.workers);
         let (phases, phase) = Phases::new();
         let metrics = self.assembly.metrics;
         let stack = stack(self.assembly.router, Arc::clone(&metrics));
@@ -132,6 +146,7 @@ impl Server {
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             metrics,
             phase,
+            workers: Arc::clone(&workers),
         };
         for listener in self.listeners {
             // On a thread of its own: in a task it would have its turn only when
@@ -205,8 +220,14 @@ where
             stack.clone(),
             gate.phase.clone(),
         );
-        tokio::spawn(async move {
-            protocol.serve(stream, addr, tls, stack, phase).await;
+        // A socket belongs to the worker that is told of its readiness.
+        let Ok(stream) = stream.into_std() else {
+            continue;
+        };
+        gate.workers.next().spawn(async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                protocol.serve(stream, addr, tls, stack, phase).await;
+            }
             drop((slot, open));
         });
     }

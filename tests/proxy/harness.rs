@@ -103,9 +103,12 @@ pub(crate) fn refused() -> String {
 impl Proxy {
     pub(crate) async fn start(config: Config) -> Self {
         let mut server = Server::bind(config).await.unwrap();
-        // Every test here holds for both ways to a client: see tests/run.
+        // Every test here holds for both ways to a client, and for connections
+        // with threads of their own and without: see tests/run.
         if std::env::var_os("SSE_PROXY_WITHOUT_HANDOVER").is_some() {
             server = server.without_handover();
+        } else {
+            server = server.workers(2).unwrap();
         }
         let (stop, stopped) = oneshot::channel();
         let (addr, admin) = (server.listeners()[0], server.admin().unwrap());
