@@ -299,15 +299,19 @@ impl Protocol {
                 Some(Done::Over(result)) => return Ok(result?),
                 None => return Ok(()),
             };
-            let parts = Pin::into_inner(connection).into_parts();
-            let (socket, read) = parts.io.into_inner().into_parts(&parts.read_buf);
+            // In a block: hyper's buffer, empty or not, is to go right away.
+            let (socket, read) = {
+                let parts = Pin::into_inner(connection).into_parts();
+                parts.io.into_inner().into_parts(&parts.read_buf)
+            };
             let last = phase.has_reached(Phase::Draining);
             let stream = Box::pin(EventStream::new(socket, read, taken, last));
             let Some(mut kept) = phase.until_aborted(stream).await.transpose()?.flatten() else {
                 return Ok(());
             };
             if kept.close || phase.has_reached(Phase::Draining) {
-                return Ok(kept.io.shutdown().await?);
+                let close = Box::pin(async move { kept.io.shutdown().await });
+                return Ok(phase.until_aborted(close).await.unwrap_or(Ok(()))?);
             }
             (io, ahead) = (kept.io, kept.ahead);
         }
@@ -369,9 +373,10 @@ where
             Poll::Pending => left().map_or(Poll::Pending, |left| Poll::Ready(Done::Left(left))),
         });
         tokio::select! {
+            // The phase first: a response that came later is to know of it.
             biased;
-            done = done => return Some(done),
             () = phase.reached(next) => connection.as_mut().graceful_shutdown(),
+            done = done => return Some(done),
         }
     }
     None

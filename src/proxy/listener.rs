@@ -81,6 +81,13 @@ impl Listener {
         self.tls.as_ref()
     }
 
+    /// The same socket, of whose clients the runtime that this is called in is
+    /// told.
+    pub(crate) fn adopted(self) -> io::Result<Self> {
+        let socket = TcpListener::from_std(self.socket.into_std()?)?;
+        Ok(Self { socket, ..self })
+    }
+
     /// The next connection, whatever accepting it takes.
     pub(crate) async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {

@@ -23,7 +23,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Phases {
     phase: watch::Sender<Phase>,
-    aborted: Arc<AtomicBool>,
+    ending: Arc<AtomicBool>,
 }
 
 /// A connection's view of the phase. The server knows by its going that the
@@ -31,8 +31,8 @@ pub(crate) struct Phases {
 #[derive(Clone, Debug)]
 pub(crate) struct PhaseWatch {
     phase: watch::Receiver<Phase>,
-    /// The same as the last phase, at the cost of a load.
-    aborted: Arc<AtomicBool>,
+    /// Whether anything was announced, at the cost of a load.
+    ending: Arc<AtomicBool>,
 }
 
 // === impl Phases ===
@@ -40,22 +40,21 @@ pub(crate) struct PhaseWatch {
 impl Phases {
     pub(crate) fn new() -> (Self, PhaseWatch) {
         let (sender, receiver) = watch::channel(Phase::Serving);
-        let aborted = Arc::<AtomicBool>::default();
+        let ending = Arc::<AtomicBool>::default();
         let phases = Self {
             phase: sender,
-            aborted: Arc::clone(&aborted),
+            ending: Arc::clone(&ending),
         };
         let watch = PhaseWatch {
             phase: receiver,
-            aborted,
+            ending,
         };
         (phases, watch)
     }
 
     pub(crate) fn announce(&self, phase: Phase) {
         // First: whoever is woken looks there.
-        self.aborted
-            .store(phase == Phase::Aborted, Ordering::Release);
+        self.ending.store(true, Ordering::Release);
         self.phase.send_replace(phase);
     }
 
@@ -67,6 +66,14 @@ impl Phases {
     /// Resolves when there are none.
     pub(crate) async fn unwatched(&self) {
         self.phase.closed().await;
+    }
+}
+
+impl Drop for Phases {
+    /// Nobody announces anything any more, which is an end, too. This runs
+    /// before the watch tells of it.
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Release);
     }
 }
 
@@ -92,26 +99,100 @@ impl PhaseWatch {
         }
     }
 
-    /// The future's output, or `None` when time is up.
+    /// The future's output, or `None` when time is up, or nobody is left who
+    /// could say so.
     ///
-    /// For futures that are polled for each event: the watch is polled once, for
-    /// its wake-up, and again only when that came. So it must stay in one task.
+    /// For futures that are polled for each event: until something is announced
+    /// the watch is polled only once, for its wake-up. So this must stay in one
+    /// task.
     pub(crate) async fn until_aborted<F>(&mut self, mut future: Pin<Box<F>>) -> Option<F::Output>
     where
         F: Future,
     {
-        let aborted = Arc::clone(&self.aborted);
-        let mut reached = std::pin::pin!(self.reached(Phase::Aborted));
+        let ending = Arc::clone(&self.ending);
+        // Else a first poll of the future that spent the task's budget would
+        // leave no wake-up registered.
+        let reached = tokio::task::unconstrained(self.reached(Phase::Aborted));
+        let mut reached = std::pin::pin!(reached);
         let mut watching = false;
         std::future::poll_fn(move |cx: &mut Context<'_>| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            if !std::mem::replace(&mut watching, true) || aborted.load(Ordering::Acquire) {
+            if !std::mem::replace(&mut watching, true) || ending.load(Ordering::Acquire) {
                 return reached.as_mut().poll(cx).map(|()| None);
             }
             Poll::Pending
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What becomes of a stream that has nothing to say, when `then` is done to
+    /// the phases after it was polled.
+    async fn cut(first: bool, then: impl FnOnce(Phases)) -> bool {
+        let (phases, mut watch) = Phases::new();
+        let task = tokio::spawn(async move {
+            let mut first = first;
+            let stream = std::future::poll_fn(move |cx| {
+                if std::mem::take(&mut first) {
+                    // As a long replay does.
+                    while tokio::task::coop::poll_proceed(cx)
+                        .map(|c| c.made_progress())
+                        .is_ready()
+                    {}
+                }
+                Poll::<()>::Pending
+            });
+            let none = watch.until_aborted(Box::pin(stream)).await.is_none();
+            drop(watch);
+            none
+        });
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        then(phases);
+        matches!(
+            tokio::time::timeout(Duration::from_secs(60), task).await,
+            Ok(Ok(true))
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_end_reaches_a_stream() {
+        for spent in [false, true] {
+            assert!(
+                cut(spent, |phases| {
+                    phases.announce(Phase::Aborted);
+                    std::mem::forget(phases);
+                })
+                .await,
+                "at once, {spent}"
+            );
+            assert!(cut(spent, drop).await, "dropped, {spent}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_no_stream_and_its_end_does() {
+        let (phases, mut watch) = Phases::new();
+        let task = tokio::spawn(async move {
+            watch
+                .until_aborted(Box::pin(pending::<()>()))
+                .await
+                .is_none()
+        });
+        for phase in [Phase::Draining, Phase::Aborted] {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(!task.is_finished());
+            phases.announce(phase);
+        }
+        assert!(task.await.unwrap());
     }
 }

@@ -15,7 +15,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
@@ -149,13 +148,8 @@ impl Server {
             workers: Arc::clone(&workers),
         };
         for listener in self.listeners {
-            // On a thread of its own: in a task it would have its turn only when
-            // all others had theirs. Clients that come back all at once would
-            // overflow the kernel's queue meanwhile, and wait a second before
-            // they knock again.
-            let accepting = unconstrained(accept(listener, stack.clone(), gate.clone()));
-            let runtime = Handle::current();
-            tokio::task::spawn_blocking(move || runtime.block_on(accepting));
+            let accepting = accept(listener, stack.clone(), gate.clone());
+            workers.accepting().spawn(unconstrained(accepting));
         }
         drop(gate);
 
@@ -202,6 +196,14 @@ where
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
 {
+    let address = listener.address();
+    let listener = match listener.adopted() {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%address, %error, "cannot accept; restart the proxy");
+            return;
+        }
+    };
     loop {
         // Taken first: above the limit clients wait in the kernel's queue,
         // where they cost nothing, and another replica may be tried.
@@ -220,12 +222,10 @@ where
             stack.clone(),
             gate.phase.clone(),
         );
-        // A socket belongs to the worker that is told of its readiness.
-        let Ok(stream) = stream.into_std() else {
-            continue;
-        };
+        let stream = stream.into_std();
         gate.workers.next().spawn(async move {
-            if let Ok(stream) = TcpStream::from_std(stream) {
+            // To be told of a socket's readiness is a matter of one runtime.
+            if let Ok(stream) = stream.and_then(TcpStream::from_std) {
                 protocol.serve(stream, addr, tls, stack, phase).await;
             }
             drop((slot, open));

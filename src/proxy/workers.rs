@@ -1,4 +1,9 @@
-//! Threads that serve connections.
+//! Threads that accept connections, and serve them.
+//!
+//! Accepting has a thread of its own: as a task among others it would have its
+//! turn only when all of them had theirs. Clients that come back all at once
+//! would overflow the kernel's queue meanwhile, and wait a second before they
+//! knock again.
 //!
 //! A connection stays with the worker it was given to, and so does the stream
 //! it opens: nothing of the two is shared with another core, and no scheduler
@@ -12,44 +17,53 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Who serves the next connection.
+/// Who does what.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    handles: Vec<Handle>,
+    accepting: Handle,
+    serving: Vec<Handle>,
     next: AtomicUsize,
     /// Ends the threads, and cuts what they still serve.
     _stop: DropGuard,
 }
 
 impl Workers {
-    /// So many threads; with one, the runtime this is called in does the work.
+    /// So many threads to serve; with one, the runtime this is called in does it.
     pub(crate) fn start(count: usize) -> io::Result<Self> {
         let stop = CancellationToken::new();
-        let mut handles = Vec::new();
-        for number in 1..=count {
-            if count == 1 {
-                break;
-            }
-            let runtime = Builder::new_current_thread().enable_all().build()?;
-            handles.push(runtime.handle().clone());
-            let stop = stop.clone();
-            thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || runtime.block_on(stop.cancelled()))?;
-        }
-        if handles.is_empty() {
-            handles.push(Handle::current());
-        }
+        let serving = match count {
+            0 | 1 => vec![Handle::current()],
+            _ => (1..=count)
+                .map(|number| worker(format!("worker-{number}"), &stop))
+                .collect::<io::Result<_>>()?,
+        };
         Ok(Self {
-            handles,
+            accepting: worker("accept".to_owned(), &stop)?,
+            serving,
             next: AtomicUsize::new(0),
             _stop: stop.drop_guard(),
         })
     }
 
-    /// The next one's turn.
+    /// Who accepts.
+    pub(crate) fn accepting(&self) -> &Handle {
+        &self.accepting
+    }
+
+    /// Whose turn it is to serve.
     pub(crate) fn next(&self) -> &Handle {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        &self.handles[turn % self.handles.len()]
+        &self.serving[turn % self.serving.len()]
     }
+}
+
+/// A thread with a runtime, until it is stopped.
+fn worker(name: String, stop: &CancellationToken) -> io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let stop = stop.clone();
+    thread::Builder::new()
+        .name(name)
+        .spawn(move || runtime.block_on(stop.cancelled()))?;
+    Ok(handle)
 }

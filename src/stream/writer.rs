@@ -225,9 +225,9 @@ impl Writer {
         let own = match &upstreams {
             // A longer one cannot be asked for, and would be held uncounted.
             IdField::Set(id) if self.rules.indexed && id.len() <= MAX_CURSOR => {
-                // Copied already: it is what was followed last.
-                debug_assert_eq!(self.last_id.as_ref(), Some(id));
-                self.last_id.clone()
+                // Copied already, unless a repetition came in between.
+                let followed = self.last_id.as_ref().filter(|last| *last == id);
+                Some(followed.map_or_else(|| Bytes::copy_from_slice(id), Bytes::clone))
             }
             _ => None,
         };

@@ -76,10 +76,9 @@ async fn a_response_during_the_drain_says_close() {
     })
     .await;
     proxy.stop();
-    eventually("draining", || async {
-        proxy.ask_admin("/readyz").await.status == 503
-    })
-    .await;
+    // By then all connections are told.
+    let refused = || async { TcpStream::connect(proxy.addr).await.is_err() };
+    eventually("the listener is closed", refused).await;
     gate.add_permits(1);
     let mut text = String::new();
     tokio::time::timeout(LONG, client.read_to_string(&mut text))
@@ -108,4 +107,22 @@ async fn the_deadline_cuts_what_is_left() {
         .await
         .unwrap();
     assert!(cut.is_err(), "cut, not ended as if complete");
+}
+
+/// What came compressed is passed on as it is: no heartbeat wakes it, and the
+/// engine does not know when it could be ended.
+#[tokio::test]
+async fn the_deadline_cuts_what_nothing_else_ends() {
+    const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                          Content-Encoding: gzip\r\n\r\nnot really";
+    let (upstream, _gate) = gated(STREAM, "").await;
+    let mut config = config(&[upstream.url()]);
+    config.drain.deadline = Duration::from_millis(50);
+    let mut proxy = Proxy::start(config).await;
+    let mut response = open(proxy.addr, get("/")).await;
+    response.frame().await.unwrap().unwrap();
+    proxy.stop();
+    proxy.stopped().await;
+    let end = tokio::time::timeout(LONG, response.frame()).await.unwrap();
+    assert!(end.unwrap().is_err(), "cut, not ended");
 }

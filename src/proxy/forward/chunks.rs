@@ -42,10 +42,12 @@ enum At {
     /// Before the LF that ends the body.
     End,
     Over,
+    /// After what is no chunked body.
+    Bad(ChunkError),
 }
 
 /// What is not a chunked body.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChunkError(&'static str);
 
 impl Chunks {
@@ -61,10 +63,19 @@ impl Chunks {
         self.at == At::Over
     }
 
+    /// Why the body cannot be read any further.
+    pub(super) fn error(&self) -> Option<ChunkError> {
+        match self.at {
+            At::Bad(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Moves the content of the chunks in `bytes` to its front, and counts it.
-    pub(super) fn decode(&mut self, bytes: &mut [u8]) -> Result<usize, ChunkError> {
+    /// What precedes an error is content as well: see [`error`](Self::error).
+    pub(super) fn decode(&mut self, bytes: &mut [u8]) -> usize {
         let (mut from, mut to) = (0, 0);
-        while from < bytes.len() && !self.is_over() {
+        while from < bytes.len() && !self.is_over() && self.error().is_none() {
             if let At::Data { left } = self.at {
                 let here = bytes.len() - from;
                 let count = usize::try_from(left).map_or(here, |left| left.min(here));
@@ -76,11 +87,11 @@ impl Chunks {
                     left => At::Data { left },
                 };
             } else {
-                self.at = self.step(bytes[from])?;
+                self.at = self.step(bytes[from]).unwrap_or_else(At::Bad);
                 from += 1;
             }
         }
-        Ok(to)
+        to
     }
 
     /// One byte of framing.
@@ -103,7 +114,11 @@ impl Chunks {
             (At::Extension { .. } | At::Trailer, b'\n') => Err(ChunkError("a bare LF")),
             (At::Extension { .. }, _) => self.ignore(self.at),
             (At::SizeEnd { size: 0 } | At::TrailerEnd, b'\n') => Ok(At::Trailers),
-            (At::SizeEnd { size }, b'\n') => Ok(At::Data { left: size }),
+            (At::SizeEnd { size }, b'\n') => {
+                // Per chunk: a stream may last for days.
+                self.ignored = 0;
+                Ok(At::Data { left: size })
+            }
             (At::DataEnd, b'\r') => Ok(At::DataEndLf),
             (At::DataEndLf, b'\n') => Ok(SIZE),
             (At::DataEnd | At::DataEndLf, _) => Err(ChunkError("a chunk is longer than its size")),
@@ -114,7 +129,7 @@ impl Chunks {
             (At::SizeEnd { .. } | At::End | At::TrailerEnd, _) => {
                 Err(ChunkError("a CR without its LF"))
             }
-            (At::Data { .. } | At::Over, _) => Ok(self.at),
+            (At::Data { .. } | At::Over | At::Bad(_), _) => Ok(self.at),
         }
     }
 
@@ -153,10 +168,13 @@ mod tests {
         let (mut chunks, mut all) = (Chunks::new(), Vec::new());
         for piece in pieces {
             let mut piece = piece.to_vec();
-            let count = chunks.decode(&mut piece)?;
+            let count = chunks.decode(&mut piece);
             all.extend_from_slice(&piece[..count]);
         }
-        Ok((all, chunks.is_over()))
+        match chunks.error() {
+            Some(error) => Err(error),
+            None => Ok((all, chunks.is_over())),
+        }
     }
 
     fn chunk() -> impl Strategy<Value = (Vec<u8>, String)> {
@@ -203,6 +221,15 @@ mod tests {
         fn nothing_makes_it_panic(bytes in vec(any::<u8>(), 0..200)) {
             let _ = decode(bytes.chunks(7));
         }
+    }
+
+    #[test]
+    fn what_precedes_an_error_is_content() {
+        let (mut chunks, mut bytes) = (Chunks::new(), *b"3\r\nabc\r\n2\r\nde\r\nx");
+        let count = chunks.decode(&mut bytes);
+        assert_eq!(&bytes[..count], b"abcde");
+        assert!(chunks.error().is_some());
+        assert_eq!(chunks.decode(&mut b"1\r\na".to_vec()), 0);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(super) enum Failure {
     Connect(BoxError),
     /// Something may have been sent.
     Broken(hyper::Error),
+    /// The answer was not HTTP.
+    Malformed(BoxError),
 }
 
 impl Failure {
@@ -77,6 +79,10 @@ where
     let framing = Framing::of(&head.headers).filter(|_| is_stream);
     let answer = if let Some(framing) = framing {
         let parts = Pin::into_inner(connection).into_parts();
+        // No more than the head was let through; else bytes would be lost.
+        if !parts.read_buf.is_empty() {
+            return Err(Failure::Malformed("its head ends where none can".into()));
+        }
         let (socket, ahead) = parts.io.into_inner().into_parts();
         Answer::Stream(Box::new(SocketBody::new(socket, framing, ahead)))
     } else {
@@ -108,4 +114,66 @@ where
         future.as_mut().poll(cx)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::client_tls;
+    use super::*;
+    use crate::proxy::metrics::Metrics;
+
+    /// What is made of this answer.
+    async fn answer(text: &'static str) -> Result<Answer, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = socket.read(&mut request).await.unwrap();
+            socket.write_all(text.as_bytes()).await.unwrap();
+            let _ = socket.read(&mut request).await;
+        });
+        let metrics = Metrics::new().connects("app");
+        let dial = Dial::new(client_tls(false).unwrap(), Duration::from_secs(9), metrics);
+        let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+        let answer = ask(dial, server.parse().unwrap(), request).await;
+        answer.map(Response::into_body)
+    }
+
+    #[tokio::test]
+    async fn an_event_stream_is_read_from_its_socket() {
+        let first = "data: 1\n\n";
+        for head in [
+            "HTTP/1.1 200 OK",
+            "\r\nHTTP/1.1 200 OK",
+            "HTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK",
+        ] {
+            let text = format!("{head}\r\ncontent-type: text/event-stream\r\n\r\n{first}").leak();
+            let Ok(Answer::Stream(mut body)) = answer(text).await else {
+                panic!("hyper has it: {text}");
+            };
+            let data = poll_fn(|cx| body.poll_data(cx)).await;
+            assert_eq!(data.unwrap().unwrap(), first);
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_else_is_left_to_hyper() {
+        let stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
+        for (head, body) in [
+            (stream, "content-length: 9\r\n\r\ndata: 1\n\n"),
+            (stream, "transfer-encoding: gzip, chunked\r\n\r\n"),
+            ("HTTP/1.1 200 OK\r\n", "content-type: text/html\r\n\r\n"),
+        ] {
+            let answer = answer(format!("{head}{body}").leak()).await;
+            assert!(matches!(answer, Ok(Answer::Other(_))), "{head}{body}");
+        }
+    }
 }

@@ -72,6 +72,10 @@ impl Head {
     /// another one (RFC 9110 §15.2) is none.
     fn end_in(&mut self, bytes: &[u8]) -> Option<usize> {
         for (at, byte) in bytes.iter().enumerate() {
+            // hyper skips empty lines before a status line, too.
+            if self.begun == 0 && matches!(byte, b'\r' | b'\n') {
+                continue;
+            }
             match byte {
                 b'\n' => self.line_ends += 1,
                 b'\r' => {}
@@ -175,13 +179,16 @@ mod tests {
                 Just("HTTP/1.0 200 OK\na: b\n\n"),
                 Just("HTTP/1.1 103 Early\r\nlink: c\r\n\r\nHTTP/1.1 200 OK\r\na: b\r\n\r\n"),
                 Just("HTTP/1.1 100 Go on\r\n\r\nHTTP/1.1 100 On\r\n\r\nHTTP/1.1 500 No\r\n\r\n"),
+                Just("\r\nHTTP/1.1 200 OK\r\na: b\r\n\r\n"),
+                Just("\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+                Just("\nHTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
                 Just("HTTP/1.1 1"),
                 Just(""),
             ],
             body in prop_oneof![Just(""), Just("\r\n\r\n"), Just("data: a\n\ndata: b\n\n")],
             cut in any::<prop::sample::Index>(),
         ) {
-            let complete = head.ends_with('\n');
+            let complete = head.ends_with("\n\r\n") || head.ends_with("\n\n");
             let bytes = format!("{head}{}", if complete { body } else { "" });
             let cut = cut.index(bytes.len() + 1);
             prop_assert_eq!(end(bytes.as_bytes(), cut), complete.then_some(head.len()));

@@ -215,6 +215,7 @@ where
         answer.map_err(|failure| match failure {
             _ if failure.is_timeout() => Cause::ConnectTimeout(self.connect_timeout),
             Failure::Connect(error) => Cause::Connect(error),
+            Failure::Malformed(error) => Cause::Malformed(error),
             Failure::Broken(error) if error.is_parse() => Cause::Malformed(error.into()),
             Failure::Broken(error) => Cause::Broken(error.into()),
         })
@@ -268,7 +269,7 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 
 impl Head {
     /// Whether an event stream is asked for, as browsers do (WHATWG HTML
-    /// §9.2.3). Other requests may be answered with one, too.
+    /// §9.2.3). A hint: other requests may be answered with one, too.
     fn may_last<B: Body>(&self, body: &B) -> bool {
         let names =
             |value: &HeaderValue| memmem::find(value.as_bytes(), b"text/event-stream").is_some();

@@ -71,6 +71,13 @@ impl<I: AsyncRead + Unpin> SocketBody<I> {
     /// What came, or `None` at the body's end.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         while !self.over {
+            if let Framing::Chunked(chunks) = &self.framing
+                && let Some(error) = chunks.error()
+            {
+                self.over = true;
+                let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                return Poll::Ready(Some(Err(error)));
+            }
             let mut read = ready!(self.poll_read(cx))?;
             let end = read.is_empty();
             let content = match &mut self.framing {
@@ -87,9 +94,9 @@ impl<I: AsyncRead + Unpin> SocketBody<I> {
                     return Poll::Ready(Some(Err(error)));
                 }
                 Framing::Chunked(chunks) => {
-                    let decoded = chunks.decode(&mut read);
-                    self.over = chunks.is_over() || decoded.is_err();
-                    decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
+                    let content = chunks.decode(&mut read);
+                    self.over = chunks.is_over();
+                    content
                 }
             };
             if content > 0 {
@@ -109,6 +116,10 @@ impl<I: AsyncRead + Unpin> SocketBody<I> {
             let mut read = BytesMut::with_capacity(MUCH);
             let count = ready!(pin!(self.io.read_buf(&mut read)).poll(cx))?;
             self.much = count >= LITTLE;
+            if count < MUCH / 4 {
+                // So few are not worth holding so much for.
+                read = BytesMut::from(&read[..]);
+            }
             return Poll::Ready(Ok(read));
         }
         let mut space = [MaybeUninit::uninit(); LITTLE];

@@ -10,6 +10,7 @@ use futures_util::stream;
 use http::{Request, Response, Version};
 use http_body::{Body, Frame};
 use http_body_util::{Empty, Full, StreamBody};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -19,7 +20,8 @@ use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
 
-use super::{Asked, EventStream, Handover, Rewind};
+use super::super::forward::Peer;
+use super::{Asked, EventStream, HandingOver, Handover, Rewind};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -131,7 +133,7 @@ async fn through_us(steps: Vec<Step>, at_once: usize) -> Vec<u8> {
     let ours = Narrow(ours, at_once);
     let stream = EventStream::new(ours, BytesMut::new(), taken, false);
     let mut seen = Vec::new();
-    let (ended, read) = tokio::join!(
+    let ((), read) = tokio::join!(
         async {
             let ended = stream.await.unwrap();
             if let Some(mut kept) = ended {
@@ -141,7 +143,6 @@ async fn through_us(steps: Vec<Step>, at_once: usize) -> Vec<u8> {
         },
         theirs.read_to_end(&mut seen)
     );
-    let () = ended;
     read.unwrap();
     seen
 }
@@ -294,4 +295,45 @@ fn only_what_hyper_need_not_write_is_taken() {
     let mut other = response(body());
     *other.status_mut() = http::StatusCode::ACCEPTED;
     assert!(!Asked::takes(&other));
+}
+
+/// All the parts that take a stream out of hyper's hands, and two requests in
+/// one write: the second is read after the stream, by whoever serves on.
+#[tokio::test]
+async fn a_stream_is_taken_and_hyper_writes_none_of_it() {
+    let (ours, mut theirs) = duplex(1 << 16);
+    theirs
+        .write_all(&[REQUEST, REQUEST].concat())
+        .await
+        .unwrap();
+    let stack = tower::service_fn(|_: Request<Incoming>| async {
+        let steps = vec![Step::Data(b"data: 1\n\n".to_vec())];
+        Ok::<_, Infallible>(response(Script(steps.into_iter())))
+    });
+    let handover = Handover::new();
+    let peer = Peer {
+        addr: "192.0.2.1:1".parse().unwrap(),
+        tls: false,
+    };
+    let service = HandingOver::new(peer, stack, Some(handover.clone()));
+    let io = Rewind::new(ours, BytesMut::new(), handover.clone());
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service);
+    let mut connection = Box::pin(connection);
+    let taken = std::future::poll_fn(|cx| {
+        assert!(connection.as_mut().poll(cx).is_pending());
+        handover.take().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await;
+    let parts = Pin::into_inner(connection).into_parts();
+    let (io, ahead) = parts.io.into_inner().into_parts(&parts.read_buf);
+    let kept = EventStream::new(io, ahead, taken, false)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&kept.ahead[..], REQUEST);
+    drop(kept);
+    let mut seen = Vec::new();
+    theirs.read_to_end(&mut seen).await.unwrap();
+    let seen = read(&seen).unwrap();
+    assert_eq!((&seen.body[..], seen.complete), (&b"data: 1\n\n"[..], true));
 }

@@ -156,6 +156,18 @@ fn a_repeated_tail_is_dropped_and_proves_the_seam() {
     }
 }
 
+/// An id without a payload belongs to the next block without an id, also if a
+/// repetition comes in between.
+#[test]
+fn a_repetition_does_not_take_a_pending_id_along() {
+    let mut bench = Bench::new(preserve());
+    bench.feed("id: a\ndata: 1\n\nid: b\ndata: 2\n\n");
+    bench.reconnect(true);
+    bench.feed("id: c\n\nid: b\ndata: 2\n\ndata: 3\n\n");
+    let find = |id: &[u8]| bench.log.with(|ring| ring.find(id));
+    assert_eq!((find(b"b"), find(b"c")), (Some(2), Some(3)));
+}
+
 #[test]
 fn repeats_that_do_not_reach_the_end_prove_nothing() {
     let mut bench = Bench::new(rules());
