@@ -185,3 +185,21 @@ async fn a_client_that_leaves_closes_its_upstream_connection() {
     until(proxy.addr, "/", "data: 1").await;
     timeout(LONG, gone.notified()).await.unwrap();
 }
+
+/// What asks for an event stream shares no connection, and what does not, does.
+#[tokio::test]
+async fn each_has_a_connection_of_its_own() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    for (accept, connections) in [("text/html, text/event-stream", 2), ("*/*", 1)] {
+        let upstream = Upstream::answering(answer).await;
+        let proxy = Proxy::to(&[upstream.url()]).await;
+        for _ in 0..2 {
+            let mut request = get("/");
+            request
+                .headers_mut()
+                .insert("accept", accept.parse().unwrap());
+            assert_eq!(fetch(proxy.addr, request).await.body, "ok");
+        }
+        assert_eq!(upstream.connections(), connections, "{accept}");
+    }
+}

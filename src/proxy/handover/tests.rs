@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -322,14 +323,12 @@ async fn a_stream_is_taken_and_hyper_writes_none_of_it() {
     let taken = std::future::poll_fn(|cx| {
         assert!(connection.as_mut().poll(cx).is_pending());
         handover.take().map_or(Poll::Pending, Poll::Ready)
-    })
-    .await;
+    });
+    let taken = tokio::time::timeout(Duration::from_secs(20), taken).await;
     let parts = Pin::into_inner(connection).into_parts();
     let (io, ahead) = parts.io.into_inner().into_parts(&parts.read_buf);
-    let kept = EventStream::new(io, ahead, taken, false)
-        .await
-        .unwrap()
-        .unwrap();
+    let kept = EventStream::new(io, ahead, taken.unwrap(), false).await;
+    let kept = kept.unwrap().unwrap();
     assert_eq!(&kept.ahead[..], REQUEST);
     drop(kept);
     let mut seen = Vec::new();
