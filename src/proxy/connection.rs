@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
-use http::{Request, Response};
+use http::Request;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -26,8 +26,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
-use tower_service::Service;
 
+use super::Stack;
 use super::config::model::Limits;
 use super::forward::Peer;
 use super::handover::{EventStream, HandingOver, Handover, Rewind};
@@ -115,11 +115,7 @@ impl Protocol {
         stack: S,
         mut phase: PhaseWatch,
     ) where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send + 'static,
+        S: Stack<B>,
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         if let Err(error) = self.tune(&stream) {
@@ -220,11 +216,7 @@ impl Protocol {
     ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send + 'static,
+        S: Stack<B>,
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         if is_h2 {
@@ -243,11 +235,7 @@ impl Protocol {
     ) -> Result<(), BoxError>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send + 'static,
+        S: Stack<B>,
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let asked = Arc::<AtomicBool>::default();
@@ -279,11 +267,7 @@ impl Protocol {
     ) -> Result<(), BoxError>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send + 'static,
+        S: Stack<B>,
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let (mut io, mut ahead) = (io, BytesMut::new());

@@ -123,6 +123,27 @@ impl Assembly {
     }
 }
 
+/// What the requests of a connection go to: see [`stack`].
+pub(crate) trait Stack<B>:
+    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S, B> Stack<B> for S where
+    S: Service<
+            Request<Incoming>,
+            Response = Response<B>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
 /// The stack that every client request goes through, outermost layer first.
 pub(crate) fn stack(
     router: Router,
@@ -131,7 +152,7 @@ pub(crate) fn stack(
     Request<Incoming>,
     Response = Response<impl http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static>,
     Error = Infallible,
-    Future: Send,
+    Future: Send + 'static,
 > + Clone
 + Send
 + 'static {

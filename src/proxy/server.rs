@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,7 +16,6 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
-use tower_service::Service;
 
 use super::admin::Admin;
 use super::config::model::{Config, Drain, Limits};
@@ -27,7 +24,7 @@ use super::listener::{BindError, Listener};
 use super::metrics::Metrics;
 use super::phase::{Phase, PhaseWatch, Phases};
 use super::workers::Workers;
-use super::{Assembly, stack};
+use super::{Assembly, Stack, stack};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -189,11 +186,7 @@ impl fmt::Debug for Server {
 /// Accepts until the drain begins, which closes the socket.
 async fn accept<S, B>(listener: Listener, stack: S, mut gate: Gate)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
+    S: Stack<B>,
     B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
 {
     let address = listener.address();

@@ -6,8 +6,8 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
-use tower_service::Service;
 
+use super::super::Stack;
 use super::super::forward::Peer;
 use super::{Asked, Handover};
 
@@ -33,11 +33,7 @@ impl<S, B> HandingOver<S, B> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for HandingOver<S, B>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
+    S: Stack<B>,
     B: Body + Send + 'static,
 {
     type Response = Response<B>;
