@@ -1,8 +1,6 @@
-use std::future::{pending, ready};
 use std::time::Duration;
 
-use super::{Journal, Lease, Name, Reply};
-use crate::log::Batch;
+use super::{Claim, Journal, Kept, Name, Replica, Reply};
 
 /// The journal that keeps nothing: the log in memory is all there is.
 ///
@@ -11,23 +9,19 @@ use crate::log::Batch;
 pub struct Memory;
 
 impl Journal for Memory {
-    fn append(&self, _: &Name, _: &Batch) -> Option<Reply<()>> {
+    fn create(&self, _: &Name) -> Option<Box<dyn Replica>> {
         None
     }
 
-    fn load(&self, _: &Name) -> Reply<Option<Vec<Batch>>> {
-        Box::pin(ready(Ok(None)))
+    fn find(&self, _: &Name) -> Option<Reply<Option<Kept>>> {
+        None
     }
 
-    fn tail(&self, _: &Name, _: u64) -> Reply<Batch> {
-        Box::pin(pending())
+    fn claim(&self, _: &Name) -> Option<Reply<Claim>> {
+        None
     }
 
-    fn lease(&self, _: &Name, _: Duration) -> Reply<Option<Lease>> {
-        Box::pin(ready(Ok(Some(Lease { token: 1 }))))
-    }
-
-    fn remove(&self, _: &Name) -> Reply<()> {
-        Box::pin(ready(Ok(())))
+    fn alias(&self, _: &Name, _: &Name, _: Duration) -> Option<Reply<Option<Name>>> {
+        None
     }
 }

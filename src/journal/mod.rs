@@ -1,59 +1,184 @@
 //! Where a log outlives its process.
 //!
-//! A stream's pump hands every batch to its [`Journal`] before it publishes it
-//! to readers, so nothing a client has seen can be unknown to the journal:
+//! A stream's pump hands every batch to its journal before it publishes it to
+//! readers, so nothing a client has seen can be unknown to the journal:
 //!
 //! ```text
-//! pump → journal.append(batch) → log.publish(batch) → readers
+//! pump → replica.append(record) → log.publish(batch) → readers
 //! ```
 //!
 //! Readers only ever read the local log. [`Memory`] keeps nothing beyond the
 //! log itself and is the default.
+//!
+//! A [`Journal`] is what all streams of a process share; a [`Replica`] is one
+//! stream's place in it. Each stream has one *owner* at a time: the process
+//! whose replica may append, and which therefore holds the stream's upstream
+//! connection. All other replicas of it *follow*: they are handed what the
+//! owner appended, and become owner when it is gone.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::log::Batch;
-
 mod memory;
+mod record;
 
 pub use memory::Memory;
+pub use record::{Garbled, Record};
 
 /// An answer that takes time: disk or network.
 pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, JournalError>> + Send>>;
 
 /// Keeps streams beyond the life of their log.
 ///
-/// Implementations are called by one pump per stream; calls for one stream
-/// never overlap, calls for different streams do.
+/// Methods answer `None` where there is nothing to wait for and nothing to
+/// know: that is what [`Memory`] always does, at no cost.
 pub trait Journal: fmt::Debug + Send + Sync + 'static {
-    /// Keeps a batch. `None` means that it is kept already, which spares the
-    /// hot path a future.
+    /// The key with which names and principals are hashed, the same for every
+    /// process that is to find this journal's streams. `None`: nothing outlives
+    /// this process, so any key will do.
+    fn secret(&self) -> Option<[u8; 32]> {
+        None
+    }
+
+    /// A place for a stream whose name nobody else can know yet. It is owned
+    /// from the start, without asking.
+    fn create(&self, stream: &Name) -> Option<Box<dyn Replica>>;
+
+    /// Looks for a stream that somebody has begun, here or elsewhere.
+    fn find(&self, stream: &Name) -> Option<Reply<Option<Kept>>>;
+
+    /// Looks for a stream that whoever asks first is to begin. While another
+    /// process is about to, this waits for what comes of it, but not forever.
+    fn claim(&self, stream: &Name) -> Option<Reply<Claim>>;
+
+    /// A place for a claimed stream while the journal cannot be reached: it
+    /// follows, and becomes owner, whenever the journal lets it.
     ///
-    /// Answering before the batch is safe makes the journal promise more than
-    /// it has; never answering stops the stream.
-    fn append(&self, stream: &Name, batch: &Batch) -> Option<Reply<()>>;
+    /// Answered by journals whose [`claim`](Self::claim) can fail for a time.
+    fn follow(&self, stream: &Name) -> Option<Box<dyn Replica>> {
+        let _ = stream;
+        None
+    }
 
-    /// What is kept of a stream, oldest first; `None` if it is not known.
+    /// Gives a stream another name, once and for all, for this long after its
+    /// last use: if the name is given to another stream already, that one is
+    /// the answer. Known to outlive the process once it resolves.
+    fn alias(&self, alias: &Name, stream: &Name, retain: Duration) -> Option<Reply<Option<Name>>>;
+
+    /// How it does, for the operator.
+    fn health(&self) -> Health {
+        Health::default()
+    }
+
+    /// Everything appended is made as safe as it can be, and whatever is owned
+    /// is handed over. Nothing is appended after this.
+    fn close(&self) -> Option<Reply<()>> {
+        None
+    }
+}
+
+/// One stream's place in a journal.
+///
+/// Dropping it hands the stream over, at once where others follow it, and
+/// keeps it for as long as it is to be retained.
+pub trait Replica: fmt::Debug + Send {
+    /// What is to be kept of the stream once, beside its records; how long it
+    /// is to be kept after its owner is gone. Before the first record; what
+    /// goes wrong is said when that is appended.
+    fn begin(&mut self, head: Bytes, retain: Duration);
+
+    /// Keeps a record, whose batch begins right after the last one kept; one
+    /// that begins later makes everything before it forgotten. `None` means
+    /// that it is kept already, which spares the hot path a future.
     ///
-    /// An implementation that cannot prove that this is an unbroken run must
-    /// answer `None`: ids of a broken one would name other events than before.
-    fn load(&self, stream: &Name) -> Reply<Option<Vec<Batch>>>;
+    /// Never called again before the last answer. If that is dropped, whether
+    /// the record is kept is not known.
+    fn append(&mut self, record: Record) -> Option<Reply<Appended>>;
 
-    /// The next batch after a position, appended by another process. Resolves
-    /// when there is one.
-    fn tail(&self, stream: &Name, after: u64) -> Reply<Batch>;
+    /// Blocks up to this one need not be kept any more.
+    fn trim(&mut self, low: u64);
 
-    /// Asks to be the one owner of the stream's upstream connection for this
-    /// long. `None` means that somebody else is.
-    fn lease(&self, stream: &Name, time: Duration) -> Reply<Option<Lease>>;
+    /// Whether the stream is read in this process. An owner that nobody reads
+    /// is told whether other replicas are ([`News::Readers`]); one that follows
+    /// and is not read does not strive for ownership.
+    fn attend(&mut self, read: bool);
 
-    /// Forgets a stream.
-    fn remove(&self, stream: &Name) -> Reply<()>;
+    /// What happened that the stream did not do itself. Ready when there is
+    /// something.
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<News>;
+
+    /// Gives up ownership, so that another replica may have it at once. If
+    /// none follows, this one may become owner again.
+    fn release(&mut self) -> Option<Reply<()>>;
+
+    /// The stream is over and its time is past: nothing of it is to be kept.
+    fn forget(self: Box<Self>) -> Option<Reply<()>>;
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is kept.
+    Kept,
+    /// It is not, and must not be published: this replica is not the owner (any
+    /// more). What others appended, and who is owner now, comes as news.
+    Disowned,
+}
+
+/// What a replica is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The owner appended this. Records come in order, each once; one that
+    /// does not begin right after the one before means that what lies between
+    /// is no longer kept.
+    Record(Record),
+    /// The stream is this replica's to go on with.
+    Owned {
+        /// Whether it is proved that nothing was published beyond what the
+        /// journal has. If not, what follows must get other ids than it may
+        /// have had: a new epoch.
+        continuous: bool,
+        /// The last block the journal has. If the log has more, the journal
+        /// lost it and is to be given it again.
+        last: u64,
+    },
+    /// It is no longer: the upstream connection must be closed at once.
+    Disowned,
+    /// The journal is out of reach, and the stream is to go on without it, by
+    /// itself and under a new epoch, until it is owned or disowned.
+    Alone,
+    /// Whether replicas that follow have readers.
+    Readers(bool),
+    /// What this log has is not how others know the stream: it must be
+    /// forgotten here, and its readers must come back.
+    Diverged,
+}
+
+/// What a journal has of a stream.
+#[derive(Debug)]
+pub struct Kept {
+    /// What [`Replica::begin`] was given.
+    pub head: Bytes,
+    /// Its retained records, in order and without a hole.
+    pub records: Vec<Record>,
+    /// Its place. It follows; whether it is owned comes as [`News`], after the
+    /// records that were appended meanwhile.
+    pub replica: Box<dyn Replica>,
+}
+
+/// What became of a claim on a name.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is new, and owned: [`Replica::begin`] makes it known, dropping it
+    /// lets the next one claim it.
+    Mine(Box<dyn Replica>),
+    /// It exists.
+    Kept(Kept),
 }
 
 /// What a stream is called in its journal. Opaque bytes; it holds no
@@ -61,15 +186,26 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name(pub Bytes);
 
-/// The right to write to a stream, fenced by a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Grows with every new owner; a write with a smaller one is refused.
-    pub token: u64,
+/// How a journal does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Whether everything that is published is kept as the journal promises.
+    pub durable: bool,
+    /// What the operator should know, on one line.
+    pub detail: String,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            durable: true,
+            detail: String::new(),
+        }
+    }
 }
 
 /// A journal could not do what it was asked to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct JournalError {
     what: String,
 }

@@ -4,7 +4,7 @@ use super::Seam;
 
 /// What is journaled and published at once: encoded blocks with consecutive
 /// positions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Position of the first block.
     pub first: u64,

@@ -134,7 +134,7 @@ impl Pump {
         loop {
             self.settle().await;
             if self.session.is_over() && self.stream.leave() {
-                return self.forget().await;
+                return;
             }
             self.set_timer();
             match poll_fn(|cx| self.poll_wake(cx)).await {
@@ -358,12 +358,6 @@ impl Pump {
         let batch = self.writer.take();
         self.run.events += batch.entries.len();
         self.run.bytes += batch.bytes.len();
-        let policy = &self.stream.policy;
-        if let Some(kept) = policy.journal.append(&self.stream.name, &batch)
-            && let Err(error) = kept.await
-        {
-            tracing::error!(%error, "the stream goes on in memory only");
-        }
         self.observe(Signal::EventsIn(batch.entries.len() as u64));
         let change = self.stream.log.publish(&batch, self.hold(), Instant::now());
         self.account(change);
@@ -482,13 +476,6 @@ impl Pump {
         self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
         self.unblock(Instant::now());
         self.publish().await;
-    }
-
-    async fn forget(&mut self) {
-        let policy = &self.stream.policy;
-        if let Err(error) = policy.journal.remove(&self.stream.name).await {
-            tracing::warn!(%error, "a forgotten stream stays in the journal");
-        }
     }
 
     fn observe(&self, signal: Signal) {
