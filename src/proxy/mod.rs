@@ -51,7 +51,7 @@ use tower_service::Service;
 
 use self::admin::Admin;
 use self::balance::{Balance, Server as Backend};
-use self::config::model::Upstream;
+use self::config::model::{JournalSettings, Upstream};
 pub use self::config::{Config, ConfigError};
 use self::forward::{Dial, Forward, client_tls};
 use self::health::Check;
@@ -84,10 +84,15 @@ pub(crate) enum AssemblyError {
     InvalidUpstream(String),
     /// An `https` upstream, and no authority to verify it by.
     Roots(IoError),
+    /// A journal that can be configured, but not run yet.
+    Journal,
 }
 
 impl Assembly {
     pub(crate) fn new(config: &Config) -> Result<Self, AssemblyError> {
+        if config.journal != JournalSettings::Memory {
+            return Err(AssemblyError::Journal);
+        }
         let metrics = Arc::new(Metrics::new());
         let engine = Engine::new(config.limits.buffered_bytes);
         let mut forwards = BTreeMap::new();
