@@ -24,6 +24,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+#[cfg(feature = "disk")]
+pub mod disk;
 mod memory;
 pub(crate) mod pack;
 mod record;

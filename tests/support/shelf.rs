@@ -411,8 +411,8 @@ impl Replica for Seat {
     }
 
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<News> {
-        let shelf = self.0.desk.shelf.clone();
-        let mut state = shelf.state();
+        let all = self.0.desk.shelf.clone();
+        let mut state = all.state();
         let lossy = state.lossy;
         let name = self.0.name.clone();
         let stream = state.streams.get_mut(&name).unwrap();
