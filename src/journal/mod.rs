@@ -74,6 +74,10 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// the answer. Known to outlive the process once it resolves.
     fn alias(&self, alias: &Name, stream: &Name, retain: Duration) -> Option<Reply<Option<Name>>>;
 
+    /// Takes such a name away from whatever has it: nothing came of what it was
+    /// given for. Not waited for.
+    fn unalias(&self, alias: &Name);
+
     /// Whether other processes write to it at the same time.
     fn is_shared(&self) -> bool {
         false

@@ -212,7 +212,7 @@ where
         }
         let repeat = self.repeat(kind);
         let asked = Instant::now();
-        let (opening, mut service, request) = self.part(kind, place);
+        let (mut opening, mut service, request) = self.part(kind, place);
         let answer = service.call(request).await;
         if let Place::Claimed(_, claimed, _) = &opening.place {
             claimed.answered();
@@ -240,6 +240,9 @@ where
                  give its route a `mode`, so that the upstream is asked not to"
             );
             return Ok(Response::from_parts(head, SseBody::plain(body)));
+        }
+        if opening.after.is_some() && head::tells_of_gap(&head.headers) {
+            opening.gap.get_or_insert(GapReason::Upstream);
         }
         let observer = &opening.route.observer;
         observer.observe(Signal::UpstreamHead(asked.elapsed()));

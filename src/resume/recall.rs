@@ -68,7 +68,7 @@ where
     async fn located(
         &mut self,
         key: Key,
-        alias: Option<(&Key, &Claimed)>,
+        alias: Option<&Key>,
     ) -> Result<Option<Arc<Stream>>, JournalError> {
         let registry = Arc::clone(self.registry());
         if let Some(stream) = registry.find(&key) {
@@ -92,8 +92,7 @@ where
         let Some(kept) = found.await? else {
             return Ok(None);
         };
-        let alias = alias.map(|(key, _)| key.clone());
-        let stream = self.revive(kept, key, alias);
+        let stream = self.revive(kept, key, alias.cloned());
         if let Some(stream) = &stream {
             claimed.fill(stream);
         }
@@ -190,7 +189,6 @@ where
     pub(super) async fn announce(
         &mut self,
         key: &Key,
-        claimed: &Claimed,
     ) -> Result<Option<Arc<Stream>>, JournalError> {
         let engine = self.route.engine.clone();
         let random = |_| JournalError::new("no random numbers from the operating system");
@@ -213,9 +211,12 @@ where
         };
         // It is on its way in another process, or was when that ended.
         let begin = Instant::now();
-        while begin.elapsed() < ELSEWHERE {
-            if let Some(stream) = self.located(located.clone(), Some((key, claimed))).await? {
+        loop {
+            if let Some(stream) = self.located(located.clone(), Some(key)).await? {
                 return Ok(Some(stream));
+            }
+            if !engine.is_shared() || begin.elapsed() >= ELSEWHERE {
+                break;
             }
             sleep(LOOK).await;
         }

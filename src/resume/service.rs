@@ -26,7 +26,7 @@ use super::settings::Mode;
 use crate::observe::GapReason;
 use crate::stream::key::Key;
 use crate::stream::policy::{Ids, Kind};
-use crate::stream::registry::Claim;
+use crate::stream::registry::{Claim, Claimed};
 use crate::stream::source::BoxError;
 
 /// A service whose event streams can be resumed. Made by
@@ -190,7 +190,7 @@ where
                 opening.done().await;
             }
             Claim::Mine(claimed) => {
-                match upstream.announce(&key, &claimed).await {
+                match upstream.announce(&key).await {
                     Ok(None) => {}
                     Ok(Some(stream)) => {
                         claimed.fill(&stream);
@@ -201,10 +201,9 @@ where
                         return Ok(attach::unknown_name());
                     }
                 }
-                let place = Place::Claimed(key, claimed, None);
                 // In a task of its own: a client that leaves before the head
                 // must find the answer when it asks again, not a second request.
-                let opening = tokio::spawn(upstream.open(Kind::OneShot, place));
+                let opening = tokio::spawn(first(upstream, key, claimed));
                 return match opening.await {
                     Ok(answer) => answer,
                     // It is never cancelled, so it panicked, as it would have here.
@@ -213,6 +212,27 @@ where
             }
         }
     }
+}
+
+/// The first request of a name. If no stream comes of it, the next one is first
+/// again.
+async fn first<S, B>(
+    upstream: Upstream<S, B>,
+    key: Key,
+    claimed: Claimed,
+) -> Result<Response<SseBody<S::ResBody>>, S::Error>
+where
+    S: Inner<B>,
+    B: Send + 'static,
+{
+    let engine = upstream.route.engine.clone();
+    let name = engine.names().name(&key);
+    let place = Place::Claimed(key, claimed, None);
+    let answer = upstream.open(Kind::OneShot, place).await;
+    if !answer.as_ref().is_ok_and(|answer| answer.body().is_live()) {
+        engine.journal().unalias(&name);
+    }
+    answer
 }
 
 /// A request for a stream that others may read, too.

@@ -276,7 +276,8 @@ impl Pump {
         let observer = Arc::clone(&self.stream.policy.observer);
         self.upstream = Upstream::None;
         match answer {
-            Ok(Answer::Stream(body)) => {
+            Ok(Answer::Stream { body, gap }) => {
+                self.asked &= !gap;
                 observer.observe(Signal::UpstreamHead(now.duration_since(since)));
                 self.session.opened(now);
                 self.decoder = Decoder::new(self.stream.policy.max_event_bytes);

@@ -9,7 +9,8 @@ use tower_sse::{Engine, SseLayer};
 
 use crate::support::shelf::{Desk, Shelf};
 use crate::support::{
-    App, End, Seen, Upstream, event, event_with_id, get, numbers, post, quiet, secs, with_id,
+    App, End, Seen, Upstream, event, event_with_id, get, numbers, post, quiet, secs, status,
+    with_id,
 };
 
 /// One process: its layer around the common upstream.
@@ -223,6 +224,26 @@ async fn a_named_request_is_executed_by_one_process_only() {
         (503, "1")
     );
     assert_eq!(world.upstream.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_named_request_of_which_no_stream_came_may_be_sent_again() {
+    let mut refuse = true;
+    let upstream = Upstream::piped_unless(move |_| {
+        std::mem::replace(&mut refuse, false).then(|| status(429).into())
+    });
+    let world = World {
+        upstream,
+        ..World::new()
+    };
+    let (one, two) = (world.process(keyed()), world.process(keyed()));
+    let ask = || post("/chat").header("x-chat", "a");
+    assert_eq!(one.app.send(ask()).await.status(), 429);
+    let mut again = two.app.send(ask()).await;
+    world.upstream.pipe(0).send(event(1));
+    world.upstream.end();
+    assert_eq!(again.rest_data().await, (numbers(1..=1), End::Clean));
+    assert_eq!(world.upstream.count(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -167,7 +167,10 @@ impl Source for Script {
         let step = self.steps.lock().unwrap().pop_front();
         Box::pin(async move {
             match step.unwrap_or(Step::Fail) {
-                Step::Stream(pipe) => Ok(Answer::Stream(pipe.body())),
+                Step::Stream(pipe) => Ok(Answer::Stream {
+                    body: pipe.body(),
+                    gap: false,
+                }),
                 Step::Refuse(status, retry_after) => Ok(Answer::Refused(Refusal {
                     status,
                     retry_after,

@@ -259,6 +259,10 @@ impl Journal for Desk {
         }))
     }
 
+    fn unalias(&self, alias: &Name) {
+        self.shelf.state().aliases.remove(alias);
+    }
+
     fn is_shared(&self) -> bool {
         true
     }
