@@ -26,6 +26,8 @@ use bytes::Bytes;
 
 mod memory;
 mod record;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 pub use memory::Memory;
 pub use record::{Garbled, Record};
