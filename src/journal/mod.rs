@@ -29,6 +29,8 @@ pub mod disk;
 mod memory;
 pub(crate) mod pack;
 mod record;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 pub use memory::Memory;
 pub use pack::Garbled;

@@ -38,3 +38,35 @@ mod disk {
         })
     }
 }
+
+#[cfg(feature = "redis")]
+mod redis {
+    use super::super::config::model::{OnJournalLoss, RedisJournal, RedisTopology};
+    use crate::journal::redis::{Redis, RedisSettings, Topology};
+    use crate::journal::{JournalError, OnLoss};
+
+    pub(super) fn open(settings: &RedisJournal) -> Result<Redis, JournalError> {
+        Redis::connect(RedisSettings {
+            urls: settings
+                .urls
+                .iter()
+                .map(|url| url.expose().clone())
+                .collect(),
+            topology: match &settings.topology {
+                RedisTopology::Standalone => Topology::Standalone,
+                RedisTopology::Sentinel { service } => Topology::Sentinel {
+                    service: service.clone(),
+                },
+                RedisTopology::Cluster => Topology::Cluster,
+            },
+            lease: settings.lease,
+            prefix: settings.prefix.clone(),
+            ca_file: settings.ca.clone(),
+            on_loss: match settings.on_loss {
+                OnJournalLoss::Pause => OnLoss::Pause,
+                OnJournalLoss::Continue => OnLoss::Continue,
+            },
+            ..RedisSettings::new(String::new(), *settings.secret.expose())
+        })
+    }
+}
