@@ -41,7 +41,7 @@ impl Pump {
             // What this connection brought, the owner's brings as well.
             Role::Follower | Role::Waiting => return None,
         }
-        match self.append(batch.clone(), None).await {
+        match self.append(batch.clone(), self.saved(None)).await {
             Kept::Yes => Some(batch),
             Kept::Disowned => {
                 self.disown();
@@ -65,23 +65,31 @@ impl Pump {
         }
     }
 
-    async fn append(&mut self, batch: Batch, end: Option<End>) -> Kept {
-        let doubtful = self.is_doubtful();
+    /// Where the stream is after everything the writer has taken in.
+    fn saved(&self, end: Option<End>) -> Saved {
+        Saved {
+            epochs: self.stream.copy_epochs(),
+            ids: self.writer.ids(),
+            last_id: self.writer.last_id().cloned(),
+            doubtful: self.is_doubtful(),
+            end,
+        }
+    }
+
+    async fn append(&mut self, batch: Batch, saved: Saved) -> Kept {
         let low = self.stream.log.with(Ring::low);
         let Some(keeper) = &mut self.keeper else {
             return Kept::Yes;
         };
-        keeper.saved = Saved {
-            epochs: self.stream.copy_epochs(),
-            ids: self.writer.ids(),
-            last_id: self.writer.last_id().cloned(),
-            doubtful,
-            end,
-        };
-        match keeper.append(batch, low) {
+        let kept = match keeper.append(batch, &saved, low) {
             Some(reply) => self.wait(reply).await,
             None => Kept::Yes,
+        };
+        // What was not kept is not where the next owner goes on, were it this one.
+        if let (Kept::Yes, Some(keeper)) = (&kept, &mut self.keeper) {
+            keeper.saved = saved;
         }
+        kept
     }
 
     /// Waits for the journal, without being deaf to all else: a journal may be
@@ -118,7 +126,7 @@ impl Pump {
     /// How the stream ended is part of it. Nothing is appended after that.
     pub(super) async fn keep_end(&mut self, end: End) {
         if self.keeper.as_ref().is_some_and(|k| k.role == Role::Owner)
-            && let Kept::Failed(error) = self.append(self.nothing(), Some(end)).await
+            && let Kept::Failed(error) = self.append(self.nothing(), self.saved(Some(end))).await
         {
             self.observe(Signal::JournalFailed);
             tracing::error!(%error, "how the stream ended is known in memory only");
@@ -135,7 +143,7 @@ impl Pump {
         if !news {
             return;
         }
-        match self.append(self.nothing(), None).await {
+        match self.append(self.nothing(), self.saved(None)).await {
             Kept::Yes | Kept::Left => {}
             Kept::Disowned => self.disown(),
             Kept::Failed(error) => {
@@ -219,6 +227,11 @@ impl Pump {
         if record.batch.first > high + 1 {
             return self.tear("it fell behind what the journal retains");
         }
+        // An empty log has nothing that could be contradicted.
+        let ours = self.stream.copy_epochs();
+        if high > 0 && !saved.epochs.continue_from(&ours, high) {
+            return self.tear("the journal lost what this process has");
+        }
         keeper.saved = saved.clone();
         let end = saved.end;
         self.stream.set_epochs(saved.epochs);
@@ -244,6 +257,10 @@ impl Pump {
         if last > self.stream.log.with(Ring::high) {
             return self.tear("the journal has more of it");
         }
+        if keeper.role == Role::Waiting {
+            // Some of those who wait were elsewhere in it before.
+            return self.tear("the journal is back");
+        }
         let before = std::mem::replace(&mut keeper.role, Role::Owner);
         if last == 0 {
             keeper.begin(self.stream.policy.retain);
@@ -253,9 +270,7 @@ impl Pump {
             Role::Alone => self.observe(Signal::Durable(true)),
             Role::Follower | Role::Waiting => {
                 self.observe(Signal::Owned);
-                if before == Role::Follower {
-                    self.take_up_writing();
-                }
+                self.take_up_writing();
             }
         }
         // Alone, it had an epoch of its own already.
@@ -273,7 +288,12 @@ impl Pump {
             let batch = log.with(|ring| ring.batch(last.max(ring.low()), GIVE_BACK));
             let Some(batch) = batch else { return };
             last = batch.last();
-            match self.append(batch, None).await {
+            let mut saved = self.saved(None);
+            // Were what follows lost again, an owner would go on from here.
+            if last < log.with(Ring::high) {
+                saved.last_id = log.with(|ring| ring.identified(last).map(|(_, id)| id.clone()));
+            }
+            match self.append(batch, saved).await {
                 Kept::Yes => {}
                 Kept::Left => return,
                 Kept::Disowned => return self.disown(),
