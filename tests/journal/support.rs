@@ -84,6 +84,6 @@ pub(crate) fn owned(replica: &mut Box<dyn Replica>) -> (bool, u64) {
 /// follows from that.
 pub(crate) async fn settled(disk: &Disk) {
     for _ in 0..3 {
-        find(disk, "no such stream").await;
+        let _ = disk.find(&name("no such stream")).unwrap().await;
     }
 }

@@ -29,10 +29,16 @@ pub(super) enum Frame {
     },
     /// It goes on.
     Record { number: u64, record: Bytes },
-    /// A record that was written before, in a segment that is about to go.
-    /// Those of a stream are moved from the last to the first, each in front
-    /// of what is there.
-    Moved { number: u64, record: Bytes },
+    /// A record that was written before. The segment `from` is about to go, and
+    /// this counts once it is gone: then the moved records of the last batch
+    /// are what the stream begins with, in place of those of all batches
+    /// before. They are written from the last to the first.
+    Moved {
+        number: u64,
+        from: u32,
+        batch: u64,
+        record: Bytes,
+    },
     /// It is gone.
     Forget { number: u64 },
     /// Another name for a stream that is, or will be, called so.
@@ -77,8 +83,15 @@ impl Frame {
                 put_record(out, *number);
                 out.put_slice(record);
             }
-            Self::Moved { number, record } => {
+            Self::Moved {
+                number,
+                from,
+                batch,
+                record,
+            } => {
                 put_kind(out, MOVED, *number);
+                out.put_u32_le(*from);
+                out.put_u64_le(*batch);
                 out.put_slice(record);
             }
             Self::Forget { number } => put_kind(out, FORGET, *number),
@@ -112,14 +125,16 @@ impl Frame {
         let kind = from.try_get_u8().ok()?;
         let number = from.try_get_u64_le().ok()?;
         let frame = match kind {
-            RECORD | MOVED => {
-                let record = std::mem::take(from);
-                if kind == RECORD {
-                    Self::Record { number, record }
-                } else {
-                    Self::Moved { number, record }
-                }
-            }
+            RECORD => Self::Record {
+                number,
+                record: std::mem::take(from),
+            },
+            MOVED => Self::Moved {
+                number,
+                from: from.try_get_u32_le().ok()?,
+                batch: from.try_get_u64_le().ok()?,
+                record: std::mem::take(from),
+            },
             BEGIN => Self::Begin {
                 number,
                 retain: Duration::from_millis(from.try_get_u64_le().ok()?),
@@ -148,12 +163,6 @@ impl Frame {
 /// Appends the body of a [`Frame::Record`] up to the record.
 pub(super) fn put_record(out: &mut BytesMut, number: u64) {
     put_kind(out, RECORD, number);
-}
-
-/// Appends the body of a record's frame as that of a [`Frame::Moved`].
-pub(super) fn put_moved(out: &mut BytesMut, body: &[u8]) {
-    out.put_u8(MOVED);
-    out.put_slice(body.get(1..).unwrap_or_default());
 }
 
 fn put_kind(out: &mut BytesMut, kind: u8, number: u64) {

@@ -42,6 +42,11 @@ pub(super) struct Stream {
     /// them: see [`Frame::Doubt`]. Any number that is reached is reached by any
     /// record.
     pub(super) doubt: Option<u64>,
+    /// There is damage behind its records: a later one cannot be joined to them,
+    /// whatever its position, as one without blocks may be missing.
+    pub(super) broken: bool,
+    /// It was broken and begins after that: nothing can be joined in front.
+    begins_broken: bool,
     /// The doubt has yet to be written.
     pub(super) unsaid: bool,
     pub(super) holder: Option<Holder>,
@@ -113,17 +118,24 @@ impl Index {
                     return false;
                 };
                 self.seen(number);
-                self.stream(number);
+                self.mend(number);
                 self.append(number, place, outline);
             }
-            Frame::Moved { number, record } => {
+            Frame::Moved {
+                number,
+                from,
+                batch,
+                record,
+            } => {
                 let Ok(outline) = Record::read_outline(record) else {
                     return false;
                 };
                 self.seen(number);
-                // Not if the one that was moved is still there.
-                if self.stream(number).records.prepend(place, outline) {
-                    self.segments.needed(place);
+                self.seen(batch);
+                // Where it was moved from may still be there.
+                let whole = !self.stream(number).begins_broken;
+                if whole && self.segments.get(from).is_none() {
+                    self.prepend(number, place, outline, batch);
                 }
             }
             Frame::Forget { number } => {
@@ -196,8 +208,16 @@ impl Index {
         }
     }
 
+    fn prepend(&mut self, number: u64, place: Place, record: Outline, batch: u64) {
+        let stream = self.streams.entry(number).or_default();
+        let mut dead = |place| self.segments.dead(place);
+        if stream.records.prepend(place, record, batch, &mut dead) {
+            self.segments.needed(place);
+        }
+    }
+
     /// The stream's first records have been written again, here.
-    pub(super) fn moved(&mut self, number: u64, places: &[Place]) {
+    pub(super) fn moved(&mut self, number: u64, places: &[Place], batch: u64) {
         let Some(stream) = self.streams.get_mut(&number) else {
             return;
         };
@@ -205,7 +225,7 @@ impl Index {
             self.segments.needed(*place);
         }
         let mut dead = |place| self.segments.dead(place);
-        stream.records.move_front(places, &mut dead);
+        stream.records.move_front(places, batch, &mut dead);
     }
 
     pub(super) fn trim(&mut self, number: u64, low: u64) {
@@ -239,12 +259,31 @@ impl Index {
         stream
             .records
             .cut(last, &mut |place| self.segments.dead(place));
+        // Whoever wrote this had it before him, damage and all.
+        stream.broken = false;
         stream.doubt = stream.doubt.max(Some(until));
     }
 
     pub(super) fn doubt_all(&mut self) {
         for stream in self.streams.values_mut() {
             stream.doubt = stream.doubt.max(Some(0));
+        }
+    }
+
+    /// Something is missing here.
+    pub(super) fn damaged(&mut self) {
+        self.doubt_all();
+        for stream in self.streams.values_mut() {
+            stream.broken = true;
+        }
+    }
+
+    /// What follows damage is all there is.
+    fn mend(&mut self, number: u64) {
+        let stream = self.streams.entry(number).or_default();
+        if std::mem::take(&mut stream.broken) {
+            stream.begins_broken = true;
+            stream.records.clear(&mut |place| self.segments.dead(place));
         }
     }
 

@@ -11,7 +11,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::frame::put_moved;
+use super::frame::Frame;
 use super::segment::{self, Place};
 use super::settings::Sync;
 use super::writer::Writer;
@@ -23,6 +23,8 @@ const SPARSE: u64 = 4;
 /// Where the frames of a segment have been moved.
 #[derive(Default)]
 struct Moves {
+    from: u32,
+    batch: u64,
     heads: Vec<(u64, Place)>,
     records: Vec<(u64, Vec<Place>)>,
     aliases: Vec<(u64, Place)>,
@@ -115,9 +117,13 @@ impl Writer {
     }
 
     fn write_again(&mut self, oldest: u32, sparse: bool) -> Result<Moves, JournalError> {
-        let mut moves = Moves::default();
+        let mut moves = Moves {
+            from: oldest,
+            batch: self.index.number(),
+            ..Moves::default()
+        };
         for number in self.index.streams.keys().copied().collect::<Vec<_>>() {
-            self.move_stream(number, oldest, sparse, &mut moves)?;
+            self.move_stream(number, sparse, &mut moves)?;
         }
         let aliases = self.index.aliases.iter();
         let here = aliases.filter(|(_, alias)| is_in(alias.place, oldest));
@@ -131,13 +137,13 @@ impl Writer {
     fn move_stream(
         &mut self,
         number: u64,
-        oldest: u32,
         sparse: bool,
         moves: &mut Moves,
     ) -> Result<(), JournalError> {
         let Some(stream) = self.index.streams.get_mut(&number) else {
             return Ok(());
         };
+        let oldest = moves.from;
         let head = stream.head.filter(|place| place.segment == oldest);
         // All from the first to the last that is there, so that what is moved
         // stays in front of what is not.
@@ -177,7 +183,7 @@ impl Writer {
     ) -> Result<(), JournalError> {
         let mut moved = Vec::with_capacity(records.len());
         for place in records.iter().rev() {
-            let Ok(body) = self.body(*place) else {
+            let Some(record) = self.record(*place) else {
                 // Those before it cannot be joined to those after it.
                 tracing::error!("journal: a stream's older records are damaged; it begins later");
                 let Some(stream) = self.index.streams.get_mut(&number) else {
@@ -190,13 +196,26 @@ impl Writer {
                     .drop_front(gone, &mut |place| segments.dead(place));
                 break;
             };
-            moved.push(self.put(|out| put_moved(out, &body))?);
+            let frame = Frame::Moved {
+                number,
+                from: moves.from,
+                batch: moves.batch,
+                record,
+            };
+            moved.push(self.put(|out| frame.encode(out))?);
         }
         moved.reverse();
         if !moved.is_empty() {
             moves.records.push((number, moved));
         }
         Ok(())
+    }
+
+    fn record(&self, place: Place) -> Option<Bytes> {
+        match Frame::decode(self.body(place).ok()?)? {
+            Frame::Record { record, .. } | Frame::Moved { record, .. } => Some(record),
+            _ => None,
+        }
     }
 
     fn body(&self, place: Place) -> io::Result<Bytes> {
@@ -211,7 +230,7 @@ impl Writer {
             self.index.begin(number, place);
         }
         for (number, places) in moves.records {
-            self.index.moved(number, &places);
+            self.index.moved(number, &places, moves.batch);
         }
         for (number, place) in moves.aliases {
             self.index.place_alias(number, place);

@@ -20,6 +20,8 @@ pub(super) struct Records {
 #[derive(Debug)]
 struct Run {
     segment: u32,
+    /// Which batch of moved records this is of, if they were moved.
+    batch: Option<u64>,
     slots: VecDeque<Slot>,
 }
 
@@ -65,14 +67,31 @@ impl Records {
         }
         let slot = Slot::new(place, record.blocks);
         match self.runs.back_mut() {
-            Some(run) if run.segment == place.segment => run.slots.push_back(slot),
-            _ => self.runs.push_back(Run::new(place.segment, slot)),
+            Some(run) if run.segment == place.segment && run.batch.is_none() => {
+                run.slots.push_back(slot);
+            }
+            _ => self.runs.push_back(Run::new(place.segment, None, slot)),
         }
         self.next = record.first + u64::from(record.blocks);
     }
 
-    /// Adds a record in front. False if it does not belong there.
-    pub(super) fn prepend(&mut self, place: Place, record: Outline) -> bool {
+    /// Adds a moved record in front, in place of those of earlier batches.
+    /// False if it does not belong there.
+    pub(super) fn prepend(
+        &mut self,
+        place: Place,
+        record: Outline,
+        batch: u64,
+        dead: &mut impl FnMut(Place),
+    ) -> bool {
+        while self
+            .runs
+            .front()
+            .and_then(|run| run.batch)
+            .is_some_and(|of| of != batch)
+        {
+            self.pop_front(dead);
+        }
         let next = record.first + u64::from(record.blocks);
         if self.runs.is_empty() {
             self.next = next;
@@ -80,14 +99,15 @@ impl Records {
             return false;
         }
         self.first = record.first;
-        self.push_front(Slot::new(place, record.blocks), place.segment);
+        self.push_front(Slot::new(place, record.blocks), place.segment, batch);
         true
     }
 
-    fn push_front(&mut self, slot: Slot, segment: u32) {
+    fn push_front(&mut self, slot: Slot, segment: u32, batch: u64) {
+        let batch = Some(batch);
         match self.runs.front_mut() {
-            Some(run) if run.segment == segment => run.slots.push_front(slot),
-            _ => self.runs.push_front(Run::new(segment, slot)),
+            Some(run) if run.segment == segment && run.batch == batch => run.slots.push_front(slot),
+            _ => self.runs.push_front(Run::new(segment, batch, slot)),
         }
     }
 
@@ -192,7 +212,12 @@ impl Records {
     }
 
     /// The first records lie elsewhere now: these, from the first on.
-    pub(super) fn move_front(&mut self, to: &[Place], dead: &mut impl FnMut(Place)) {
+    pub(super) fn move_front(
+        &mut self,
+        to: &[Place],
+        batch: u64,
+        dead: &mut impl FnMut(Place),
+    ) {
         let first = self.first;
         let blocks: Vec<u32> = self
             .runs
@@ -202,16 +227,17 @@ impl Records {
             .collect();
         self.drop_front(to.len(), dead);
         for (place, blocks) in to.iter().zip(blocks).rev() {
-            self.push_front(Slot::new(*place, blocks), place.segment);
+            self.push_front(Slot::new(*place, blocks), place.segment, batch);
         }
         self.first = first;
     }
 }
 
 impl Run {
-    fn new(segment: u32, slot: Slot) -> Self {
+    fn new(segment: u32, batch: Option<u64>, slot: Slot) -> Self {
         Self {
             segment,
+            batch,
             slots: VecDeque::from([slot]),
         }
     }

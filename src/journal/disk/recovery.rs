@@ -114,7 +114,7 @@ fn survey(storage: &dyn Storage) -> Result<Vec<Candidate>, Refusal> {
 impl Recovered {
     fn damaged(&mut self, what: String) {
         self.damage.push(what);
-        self.index.doubt_all();
+        self.index.damaged();
     }
 
     fn segment(

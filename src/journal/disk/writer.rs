@@ -283,7 +283,8 @@ impl Writer {
     /// Forgets a stream, for good if it was written.
     pub(super) fn drop_stream(&mut self, number: u64, answer: Option<Answer<()>>) {
         let stream = self.index.streams.get(&number);
-        if stream.is_none_or(|stream| stream.head.is_none() && !stream.staged) {
+        // One whose head could not be written may be there for the next run.
+        if stream.is_none_or(|stream| !stream.is_begun()) {
             self.index.forget(number);
             if let Some(answer) = answer {
                 let _ = answer.send(Ok(()));
