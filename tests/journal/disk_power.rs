@@ -10,7 +10,10 @@ use crate::world::{End, World};
 
 /// Each with a seed of its own, or only the one that is asked for.
 pub(crate) fn each_seed(count: u64, history: impl Fn(u64)) {
-    if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
+    if let Some(seed) = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
         return history(seed);
     }
     for seed in 0..count {

@@ -25,6 +25,11 @@ pub(crate) struct World {
     pub(crate) streams: Vec<Stream>,
     /// The oldest records may be missing: the cap is low.
     pub(crate) capped: bool,
+    /// The least blocks of a record. Of those without any, a stream that gives
+    /// again what the journal lacks cannot tell whether they are lacking.
+    pub(crate) blocks: u64,
+    /// Whether a disk that failed has what it acknowledged.
+    pub(crate) exact: bool,
     disk: Option<Disk>,
     named: u64,
     /// Said of every record, so that no two are alike.
@@ -48,6 +53,8 @@ pub(crate) struct Stream {
     epoch: u64,
     /// Continuity was denied, and nothing was appended since.
     doubted: bool,
+    /// It was refused, and not told to go on yet.
+    alone: bool,
     /// Whether it was forgotten, or may have been.
     forgotten: Option<bool>,
     /// Since when it is nobody's.
@@ -61,7 +68,10 @@ impl Stream {
 
     /// What the journal must have.
     fn needed(&self) -> usize {
-        let dead = self.kept.iter().take_while(|record| record.batch.last() < self.low);
+        let dead = self
+            .kept
+            .iter()
+            .take_while(|record| record.batch.last() < self.low);
         let least = dead.count().max(self.spare);
         least.min(self.kept.len().saturating_sub(1))
     }
@@ -75,6 +85,8 @@ impl World {
             rng: Rng::with_seed(seed),
             streams: Vec::new(),
             capped: false,
+            blocks: 0,
+            exact: true,
             disk: None,
             named: 0,
             nonce: 0,
@@ -136,6 +148,7 @@ impl World {
             loose: Vec::new(),
             epoch: 0,
             doubted: false,
+            alone: false,
             forgotten: None,
             left: 0,
         });
@@ -159,11 +172,15 @@ impl World {
             0 => last.saturating_sub(self.rng.u64(..6)).max(stream.low),
             _ => stream.low,
         };
-        let blocks: Vec<String> = (0..self.rng.u64(..4))
+        let blocks: Vec<String> = (0..self.rng.u64(self.blocks..4))
             .map(|at| {
                 self.nonce += 1;
                 let filler = "x".repeat(self.rng.usize(..120));
-                format!("epoch {epoch} block {} nonce {} {filler}", first + at, self.nonce)
+                format!(
+                    "epoch {epoch} block {} nonce {} {filler}",
+                    first + at,
+                    self.nonce
+                )
             })
             .collect();
         let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
@@ -177,6 +194,10 @@ impl World {
         let Some(at) = self.some(true) else {
             return;
         };
+        self.go_on(at).await;
+        if self.streams[at].alone {
+            return;
+        }
         let record = self.next_record(at);
         self.append(at, record).await;
     }
@@ -190,7 +211,7 @@ impl World {
     pub(crate) async fn append_to_all(&mut self) {
         let mut replies = Vec::new();
         for at in 0..self.streams.len() {
-            if self.streams[at].replica.is_some() {
+            if self.streams[at].replica.is_some() && !self.streams[at].alone {
                 let record = self.next_record(at);
                 let replica = self.streams[at].replica.as_mut().unwrap();
                 replies.push((at, record.clone(), replica.append(record).unwrap()));
@@ -222,7 +243,6 @@ impl World {
         if let Some(at) = self.some(true) {
             let stream = &mut self.streams[at];
             let done = stream.replica.take().unwrap().forget().unwrap().await;
-            if std::env::var("TRACE").is_ok() { eprintln!("T forget {} {:?} dead {}", stream.name, done, self.machine.is_dead()); }
             stream.forgotten = Some(done.is_ok());
             stream.left = self.seconds;
         }
@@ -244,7 +264,6 @@ impl World {
 
     /// The process ends, and another one begins and looks at everything.
     pub(crate) async fn restart(&mut self, end: End) {
-        if std::env::var("TRACE").is_ok() { eprintln!("T restart {end:?} at {} dead {} {:?}", self.seconds, self.machine.is_dead(), self.streams.iter().map(|s| (s.name.clone(), s.left, s.forgotten, s.replica.is_some())).collect::<Vec<_>>()); }
         match end {
             End::Close => {
                 let closed = self.disk().close().unwrap().await;
@@ -296,7 +315,13 @@ impl World {
         let stream = &mut self.streams[at];
         let called = stream.name.clone();
         let held = stream.replica.is_some();
-        let found = self.disk.as_ref().unwrap().find(&name(&called)).unwrap().await;
+        let found = self
+            .disk
+            .as_ref()
+            .unwrap()
+            .find(&name(&called))
+            .unwrap()
+            .await;
         let found = match found {
             Ok(found) => found,
             // The fuse blew over it.
@@ -330,7 +355,10 @@ impl World {
             outline(&found.records),
             outline(&stream.kept)
         );
-        assert!(lacks == 0 || !continuous, "{called} lost {lacks} records unnoticed");
+        assert!(
+            lacks == 0 || !continuous,
+            "{called} lost {lacks} records unnoticed"
+        );
         if end == Some(End::Power) {
             stream.doubted |= !continuous;
         }
@@ -340,28 +368,40 @@ impl World {
         }
         stream.adopt(found.records, continuous);
         stream.replica = Some(found.replica);
+        stream.alone = false;
         if stream.forgotten.take() == Some(true) {
-            stream.replica.take().unwrap().forget().unwrap().await.unwrap();
+            stream
+                .replica
+                .take()
+                .unwrap()
+                .forget()
+                .unwrap()
+                .await
+                .unwrap();
             stream.name.clear();
         }
     }
 
     /// Every stream that was refused is told to go on, and does.
-    pub(crate) async fn recover(&mut self, exact: bool) {
-        self.advance(10);
-        settled(self.disk()).await;
+    pub(crate) async fn recover(&mut self) {
+        // An attempt may be under way, and fail yet.
+        for _ in 0..3 {
+            self.advance(10);
+            settled(self.disk()).await;
+        }
         assert!(self.disk().health().durable, "{:?}", self.disk().health());
         for at in 0..self.streams.len() {
-            self.go_on(at, exact).await;
+            self.go_on(at).await;
         }
     }
 
-    async fn go_on(&mut self, at: usize, exact: bool) {
+    async fn go_on(&mut self, at: usize) {
         let stream = &mut self.streams[at];
         let Some(replica) = &mut stream.replica else {
             return;
         };
-        let Some(told) = news(replica) else {
+        // What it was told first may have been overtaken.
+        let Some(told) = std::iter::from_fn(|| news(replica)).last() else {
             return;
         };
         let News::Owned { continuous, last } = told else {
@@ -369,9 +409,12 @@ impl World {
         };
         assert!(continuous);
         assert!(last <= stream.last(), "{} has what it lacks", stream.name);
-        assert!(!exact || last == stream.last(), "{} lost", stream.name);
+        assert!(!self.exact || last == stream.last(), "{} lost", stream.name);
+        stream.alone = false;
         // It gives again what the journal has not.
-        let keep = stream.kept.partition_point(|record| record.batch.last() <= last);
+        let keep = stream
+            .kept
+            .partition_point(|record| record.batch.last() <= last);
         let again = stream.kept.split_off(keep);
         for record in again {
             let answer = append(stream.replica.as_mut().unwrap(), record.clone()).await;
@@ -396,6 +439,7 @@ impl Stream {
     fn appended(&mut self, record: Record, kept: bool) {
         if !kept {
             self.loose.push(record);
+            self.alone = true;
             return;
         }
         if record.batch.first != self.last() + 1 {
@@ -424,7 +468,9 @@ impl Stream {
         let Some((first, start)) = first.and_then(|at| Some((at, known(&found[at])?))) else {
             // A record that was given and makes all before it void is the
             // last thing that may have been done.
-            let reset = found.first().is_some_and(|record| record.batch.first > self.last() + 1);
+            let reset = found
+                .first()
+                .is_some_and(|record| record.batch.first > self.last() + 1);
             if reset && found.iter().all(given) {
                 return 0;
             }

@@ -27,16 +27,17 @@ pub(super) enum Frame {
         retain: Duration,
         head: Bytes,
     },
-    /// It goes on.
-    Record { number: u64, record: Bytes },
-    /// A record that was written before. The segment `from` is about to go, and
-    /// this counts once it is gone: then the moved records of the last batch
-    /// are what the stream begins with, in place of those of all batches
-    /// before. They are written from the last to the first.
+    /// It goes on, with its record of this ordinal, in place of those with the
+    /// same or a later one.
+    Record {
+        number: u64,
+        ordinal: u64,
+        record: Bytes,
+    },
+    /// The record of this ordinal, once more, for its first place is to go.
     Moved {
         number: u64,
-        from: u32,
-        batch: u64,
+        ordinal: u64,
         record: Bytes,
     },
     /// It is gone.
@@ -79,19 +80,21 @@ impl Frame {
                 put_bytes(out, name);
                 put_bytes(out, head);
             }
-            Self::Record { number, record } => {
-                put_record(out, *number);
+            Self::Record {
+                number,
+                ordinal,
+                record,
+            } => {
+                put_record(out, *number, *ordinal);
                 out.put_slice(record);
             }
             Self::Moved {
                 number,
-                from,
-                batch,
+                ordinal,
                 record,
             } => {
                 put_kind(out, MOVED, *number);
-                out.put_u32_le(*from);
-                out.put_u64_le(*batch);
+                out.put_u64_le(*ordinal);
                 out.put_slice(record);
             }
             Self::Forget { number } => put_kind(out, FORGET, *number),
@@ -127,12 +130,12 @@ impl Frame {
         let frame = match kind {
             RECORD => Self::Record {
                 number,
+                ordinal: from.try_get_u64_le().ok()?,
                 record: std::mem::take(from),
             },
             MOVED => Self::Moved {
                 number,
-                from: from.try_get_u32_le().ok()?,
-                batch: from.try_get_u64_le().ok()?,
+                ordinal: from.try_get_u64_le().ok()?,
                 record: std::mem::take(from),
             },
             BEGIN => Self::Begin {
@@ -161,8 +164,9 @@ impl Frame {
 }
 
 /// Appends the body of a [`Frame::Record`] up to the record.
-pub(super) fn put_record(out: &mut BytesMut, number: u64) {
+pub(super) fn put_record(out: &mut BytesMut, number: u64, ordinal: u64) {
     put_kind(out, RECORD, number);
+    out.put_u64_le(ordinal);
 }
 
 fn put_kind(out: &mut BytesMut, kind: u8, number: u64) {

@@ -35,7 +35,9 @@ pub(super) fn open(
     let doubtful = is_doubtful(&recovered, last.as_ref(), &*storage);
     let is_synced = last.is_some_and(|state| state.is_clean());
     let mut writer = start(recovered, &shared, &storage, &settings, is_synced).map_err(failed)?;
-    writer.doubt(doubtful)?;
+    if doubtful {
+        writer.doubt_all()?;
+    }
     // Only now: were this the state before the doubt is written, a crash in
     // between would leave a proof of what was never proved.
     let state = State::running(settings.sync, storage.boot());
@@ -115,22 +117,10 @@ fn secret(storage: &dyn Storage) -> io::Result<[u8; 32]> {
 }
 
 impl Writer {
-    /// Writes down what is doubted: of all streams whether their end is here,
-    /// and of those before damage that they do go on from where they now end.
-    fn doubt(&mut self, all: bool) -> Result<(), JournalError> {
-        let streams = self.index.streams.iter();
-        let broken = streams.filter(|(_, stream)| stream.broken);
-        let broken: Vec<u64> = broken.map(|(number, _)| *number).collect();
-        if !all && broken.is_empty() {
-            return Ok(());
-        }
-        if all {
-            self.index.doubt_all();
-            self.put(|out| Frame::DoubtAll.encode(out))?;
-        }
-        for number in broken {
-            self.stage_doubt(number)?;
-        }
+    /// Of no stream is it known whether its end is here.
+    fn doubt_all(&mut self) -> Result<(), JournalError> {
+        self.index.doubt_all();
+        self.put(|out| Frame::DoubtAll.encode(out))?;
         self.commit();
         if self.settings.sync != Sync::Never {
             self.sync_all();
