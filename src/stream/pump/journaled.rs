@@ -373,7 +373,7 @@ impl Pump {
 
     /// What rests can be had again from its journal: memory need not hold it.
     pub(super) fn rests_in_journal(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::is_durable)
+        self.keeper.as_deref().is_some_and(Keeper::is_durable)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -383,7 +383,7 @@ impl Pump {
     }
 
     pub(super) fn follows(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::follows)
+        self.keeper.as_deref().is_some_and(Keeper::follows)
     }
 }
 
