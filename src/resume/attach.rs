@@ -173,7 +173,7 @@ fn locate(stream: &Stream, cursor: &Cursor, ids: Ids) -> Place {
 }
 
 impl Client<'_> {
-    fn attach<R>(
+    pub(super) fn attach<R>(
         self,
         stream: &Arc<Stream>,
         position: Position,
@@ -213,7 +213,6 @@ impl Client<'_> {
         attached: Attached,
         gap: Option<(GapReason, Option<u64>)>,
     ) -> SseBody<R> {
-        let settings = &self.route.settings;
         let mut prelude = BytesMut::from(HEARTBEAT);
         if let Some((reason, lost)) = gap {
             self.announce(
@@ -224,18 +223,42 @@ impl Client<'_> {
                 lost,
             );
         }
-        let retry = settings.retry.as_ref().map(|range| {
-            let (least, most) = (millis(*range.start()), millis(*range.end()));
-            let mut line = BytesMut::new();
-            encode_retry(&mut line, fastrand::u64(least..=most.max(least)));
-            line.freeze()
-        });
+        let retry = self.retry();
+        self.live(subscription, attached, prelude, retry)
+    }
+
+    /// The body of a client that is given an id to come back with before there
+    /// is an event (MCP 2025-11-25, "Sending Messages to the Server").
+    pub(super) fn primed<R>(self, subscription: Subscription, attached: Attached) -> SseBody<R> {
+        let mut prelude = BytesMut::from(HEARTBEAT);
+        prelude.extend_from_slice(&self.retry().unwrap_or_default());
+        let mut ids = IdWriter::new(subscription.stream().epoch());
+        encode_event(&mut prelude, "", "", Some(ids.write(attached.after)));
+        self.live(subscription, attached, prelude, None)
+    }
+
+    /// When this client is to come back.
+    fn retry(self) -> Option<Bytes> {
+        let range = self.route.settings.retry.as_ref()?;
+        let (least, most) = (millis(*range.start()), millis(*range.end()));
+        let mut line = BytesMut::new();
+        encode_retry(&mut line, fastrand::u64(least..=most.max(least)));
+        Some(line.freeze())
+    }
+
+    fn live<R>(
+        self,
+        subscription: Subscription,
+        attached: Attached,
+        prelude: BytesMut,
+        retry: Option<Bytes>,
+    ) -> SseBody<R> {
         SseBody::live(Live::new(
             attached.reader,
             subscription,
             prelude.freeze(),
             retry,
-            settings.heartbeat,
+            self.route.settings.heartbeat,
             Arc::clone(&self.route.observer),
         ))
     }
@@ -349,8 +372,33 @@ fn refused<R>(stream: &Stream, status: u16) -> Response<SseBody<R>> {
     readable(answer, stream)
 }
 
-fn text<R>(status: StatusCode, body: &'static str) -> Response<SseBody<R>> {
-    let mut response = Response::new(SseBody::text(body));
+/// The request has a name that another is running under.
+pub(super) fn conflict<R>() -> Response<SseBody<R>> {
+    text(
+        StatusCode::CONFLICT,
+        "A stream of that name is running. The request was not executed.\n",
+    )
+}
+
+/// The request was given up before there was an answer.
+pub(super) fn stopped<R>() -> Response<SseBody<R>> {
+    text(
+        StatusCode::CONFLICT,
+        "The request was stopped, or another took its name.\n",
+    )
+}
+
+/// The client did not send what it said it would.
+pub(super) fn unreadable<R>() -> Response<SseBody<R>> {
+    text(
+        StatusCode::BAD_REQUEST,
+        "The request's body broke off. The request was not executed.\n",
+    )
+}
+
+/// A short answer of our own.
+pub(super) fn text<R>(status: StatusCode, body: &'static str) -> Response<SseBody<R>> {
+    let mut response = Response::new(SseBody::text(Bytes::from_static(body.as_bytes())));
     *response.status_mut() = status;
     response.headers_mut().insert(
         CONTENT_TYPE,

@@ -65,7 +65,7 @@ where
     }
 
     /// A stream that is found by its epoch, here or in the journal.
-    async fn located(
+    pub(super) async fn located(
         &mut self,
         key: Key,
         alias: Option<&Key>,

@@ -14,10 +14,12 @@
 pub mod backoff;
 pub mod create;
 mod epochs;
+mod finish;
 pub mod id;
 mod keeper;
 pub mod key;
 mod overlap;
+mod owners;
 pub mod policy;
 pub mod pump;
 pub mod registry;

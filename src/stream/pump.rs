@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
+use super::finish::Finish;
 use super::id::is_header_safe;
 use super::keeper::Keeper;
-use super::policy::{Kind, UpstreamResume};
+use super::policy::{Ids, Kind, UpstreamResume};
 use super::registry::Registry;
-use super::session::{Session, State};
+use super::session::{End, Session, State};
 use super::source::{Answer, BoxError, Source, UpstreamBody};
-use super::stream::{Account, Orders, Phase, STREAM_COST, Stream};
+use super::stream::{Account, Orders, Phase, STREAM_COST, Standing, Stream};
 use super::upstream::{Arrival, Connection, Upstream};
 use super::writer::{Accepted, Writer};
 use crate::journal::News;
@@ -39,6 +40,7 @@ pub struct Pump {
     session: Session,
     decoder: Decoder,
     writer: Writer,
+    finish: Finish,
     upstream: Upstream,
     timer: Option<Timer>,
     /// When a gathered batch must be published.
@@ -57,6 +59,8 @@ pub struct Pump {
     keeper: Option<Box<Keeper>>,
     /// Readers in this process.
     readers: usize,
+    /// It runs although nobody reads it, and is counted as such.
+    detached: bool,
     /// Another process is to have the upstream, if one wants it.
     handing_over: bool,
     /// What is here of the stream is of no more use.
@@ -121,8 +125,8 @@ impl Pump {
             Beginning::Held => (Session::held(terms, now, fastrand::f64()), Upstream::None),
             Beginning::Kept => {
                 let mut session = Session::following(terms, now);
-                if let Some(end) = keeper.as_ref().and_then(|keeper| keeper.saved.end) {
-                    session.ended(end, now);
+                if let Some(keeper) = &keeper {
+                    session.restore(&keeper.saved, now);
                 }
                 (session, Upstream::None)
             }
@@ -132,6 +136,9 @@ impl Pump {
             policy.observer.observe(Signal::Durable(false));
         }
         registry.charge(STREAM_COST);
+        if stream.is_owned() {
+            registry.owners().add(&stream);
+        }
         Self {
             session,
             upstream,
@@ -139,6 +146,7 @@ impl Pump {
             registry: Arc::downgrade(registry),
             decoder: Decoder::new(policy.max_event_bytes),
             writer,
+            finish: Finish::new(Arc::clone(&policy.finish), policy.responses),
             timer: None,
             flush_at: None,
             blocked: false,
@@ -148,6 +156,7 @@ impl Pump {
             failed: false,
             keeper: keeper.map(Box::new),
             readers: 0,
+            detached: false,
             handing_over: false,
             torn: false,
             batch_events: (policy.limits.events / 4).max(1),
@@ -241,6 +250,11 @@ impl Pump {
         self.handing_over |= orders.hand_over;
         if orders.evict {
             self.session.evict();
+        }
+        if let Some(reason) = orders.stop {
+            // At once: it may cost money for as long as it is read.
+            self.upstream = Upstream::None;
+            self.session.stop(reason, now);
         }
         if orders.reset && self.may_reset(now) {
             self.afresh = true;
@@ -380,6 +394,11 @@ impl Pump {
             return;
         }
         self.session.event(now);
+        if self.stream.policy.defers && self.writer.ids() == Ids::Preserve {
+            self.session.leave_to_upstream();
+        } else if self.finish.is_last(block) {
+            self.session.finished();
+        }
         if let Accepted::Appended(Some(SeamKind::Gap { lost })) = accepted {
             self.report_gap(lost);
         }
@@ -496,16 +515,50 @@ impl Pump {
             State::Ended(end) => {
                 self.disconnect().await;
                 self.keep_end(end).await;
+                self.count_answer(end);
                 self.stream.finish(end);
                 Phase::Ended(end)
             }
         };
         self.keep_doubt().await;
+        self.count_detached(phase);
         self.stream.set_account(Account {
             phase,
             doubtful: self.is_doubtful(),
             follows: self.follows(),
         });
+    }
+
+    fn count_answer(&self, end: End) {
+        let counted = self.stream.log.ending().is_some();
+        if !counted && self.stream.policy.kind == Kind::OneShot {
+            let complete = end == End::Upstream(Ending::Complete);
+            self.observe(Signal::AnswerEnded { complete });
+        }
+    }
+
+    /// Somebody who leaves many answers unread must not have all of them run on.
+    fn count_detached(&mut self, phase: Phase) {
+        if !self.stream.may_be_left() {
+            return;
+        }
+        let unread = matches!(self.stream.standing(), Standing::Unread(_));
+        // What another process runs is counted there.
+        let detached = unread && phase == Phase::Active && !self.follows();
+        if std::mem::replace(&mut self.detached, detached) == detached {
+            return;
+        }
+        let Some(registry) = self.registry.upgrade() else {
+            return;
+        };
+        let limit = self.stream.policy.max_detached;
+        if let Some(first) = registry.owners().detach(&self.stream, detached, limit) {
+            tracing::info!(
+                limit,
+                "too many answers of one client run unread; one is stopped"
+            );
+            first.stop("too many answers unread");
+        }
     }
 
     /// Whether a gap is to be feared that the log does not know of yet.
@@ -577,6 +630,9 @@ impl Drop for Pump {
         if let Some(registry) = self.registry.upgrade() {
             for key in self.stream.keys() {
                 registry.remove(key, &self.stream);
+            }
+            if self.stream.is_owned() {
+                registry.owners().remove(&self.stream);
             }
             registry.charge(freed - STREAM_COST);
         }

@@ -43,6 +43,8 @@ pub(crate) struct Saved {
     pub(crate) last_id: Option<Bytes>,
     /// A gap is to be feared that no seam tells of yet.
     pub(crate) doubtful: bool,
+    /// The last event has come.
+    pub(crate) finished: bool,
     pub(crate) end: Option<End>,
 }
 
@@ -112,6 +114,7 @@ impl Saved {
             ids: Ids::Auto,
             last_id: birth.opened_with.clone(),
             doubtful: false,
+            finished: false,
             end: None,
         }
     }
@@ -131,7 +134,7 @@ impl Saved {
             Ids::Preserve => 2,
         });
         put_option(&mut out, self.last_id.as_deref());
-        out.put_u8(u8::from(self.doubtful));
+        out.put_u8(u8::from(self.doubtful) | u8::from(self.finished) << 1);
         match self.end {
             None => out.put_u8(0),
             Some(End::Upstream(Ending::Complete)) => out.put_u8(1),
@@ -158,7 +161,7 @@ impl Saved {
             _ => return Err(Garbled),
         };
         let last_id = option(from)?;
-        let doubtful = byte(from)? != 0;
+        let flags = byte(from)?;
         let end = match byte(from)? {
             0 => None,
             1 => Some(End::Upstream(Ending::Complete)),
@@ -172,7 +175,8 @@ impl Saved {
             epochs: Epochs::with_former(current, former),
             ids,
             last_id,
-            doubtful,
+            doubtful: flags & 1 != 0,
+            finished: flags & 2 != 0,
             end,
         })
     }

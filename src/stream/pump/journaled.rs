@@ -72,6 +72,7 @@ impl Pump {
             ids: self.writer.ids(),
             last_id: self.writer.last_id().cloned(),
             doubtful: self.is_doubtful(),
+            finished: self.session.is_finished(),
             end,
         }
     }
@@ -233,7 +234,7 @@ impl Pump {
             return self.tear("the journal lost what this process has");
         }
         keeper.saved = saved.clone();
-        let end = saved.end;
+        self.session.restore(&saved, Instant::now());
         self.stream.set_epochs(saved.epochs);
         // Given back to the journal, it may come in other pieces than before.
         let batch = record.batch.after(high);
@@ -244,9 +245,6 @@ impl Pump {
             if !self.stream.log.has_room(self.hold()) {
                 self.block();
             }
-        }
-        if let Some(end) = end {
-            self.session.ended(end, Instant::now());
         }
     }
 
