@@ -132,6 +132,12 @@ pub trait Replica: fmt::Debug + Send {
     /// something.
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<News>;
 
+    /// Asks the owner of a stream that this replica follows to end it
+    /// ([`News::Stop`]). Not waited for; lost if there is no owner just now.
+    fn stop(&mut self, forget: bool) {
+        let _ = forget;
+    }
+
     /// Gives up ownership, so that another replica may have it at once. If
     /// none follows, this one may become owner again.
     fn release(&mut self) -> Option<Reply<()>>;
@@ -174,6 +180,11 @@ pub enum News {
     Alone,
     /// Whether replicas that follow have readers.
     Readers(bool),
+    /// Another process has a client that wants the stream to end.
+    Stop {
+        /// Whether nobody is to find it any more.
+        forget: bool,
+    },
     /// What this log has is not how others know the stream: it must be
     /// forgotten here, and its readers must come back.
     Diverged,

@@ -173,8 +173,7 @@ impl Session {
         let over = answer.status() == StatusCode::NOT_FOUND || ends && answer.status().is_success();
         if let (true, Some(principal)) = (over, &self.principal) {
             for stream in self.engine.registry().owners().streams(principal) {
-                stream.stop("its session is over");
-                stream.evict();
+                stream.forget("its session is over");
             }
         }
         answer

@@ -25,7 +25,10 @@ pub(super) fn find(source: &NameSource, headers: &HeaderMap, read: &[u8]) -> Opt
             };
             std::str::from_utf8(value.as_bytes()).ok()?.to_owned()
         }
-        NameSource::Json { pointer, .. } => json::find(read, pointer)?,
+        NameSource::Json { pointer, max } => {
+            // The same whatever pieces it came in.
+            json::find(read.get(..*max).unwrap_or(read), pointer)?
+        }
     };
     let fits = !name.is_empty() && name.len() <= LONGEST && !name.contains(char::is_control);
     fits.then(|| name.into())
@@ -162,7 +165,7 @@ mod tests {
     fn of(pointer: &str, text: &str) -> Option<Box<str>> {
         let source = NameSource::Json {
             pointer: pointer.into(),
-            max: 0,
+            max: 1 << 10,
         };
         find(&source, &HeaderMap::new(), text.as_bytes())
     }

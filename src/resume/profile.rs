@@ -26,7 +26,7 @@ pub enum Profile {
     AgUi,
     /// GraphQL over SSE, an operation per connection.
     GraphqlSse,
-    /// The Agent2Agent protocol (A2A).
+    /// The `Agent2Agent` protocol (A2A).
     A2a,
     /// The Model Context Protocol's streamable HTTP.
     Mcp,

@@ -172,3 +172,52 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
         hint
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http::HeaderMap;
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+
+    /// Four frames of data, then trailers.
+    fn body() -> impl Body<Data = Bytes, Error = Infallible> {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x", "y".parse().unwrap());
+        let data = ["ab", "", "cde", "f"].map(|text| Frame::data(Bytes::from(text)));
+        let frames = data.into_iter().chain([Frame::trailers(trailers)]);
+        StreamBody::new(stream::iter(frames.map(Ok)))
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_read_again() {
+        for max in 0..9 {
+            let read = RequestBody::original(body()).read(max).await.unwrap();
+            let prefix = read.prefix().to_vec();
+            assert!(prefix.len() >= max.min(6), "{max}: {prefix:?}");
+            assert!("abcdef".as_bytes().starts_with(&prefix));
+            // Its trailers could not be sent again.
+            assert!(read.again().is_none());
+            assert!(read.size_hint().lower() >= prefix.len() as u64);
+            let all = read.collect().await.unwrap();
+            assert_eq!(all.trailers().unwrap()["x"], "y");
+            assert_eq!(all.to_bytes(), "abcdef");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_to_its_end_can_be_had_twice() {
+        let full = http_body_util::Full::new(Bytes::from("abc"));
+        let read = RequestBody::original(full).read(9).await.unwrap();
+        assert_eq!(read.size_hint().exact(), Some(3));
+        for _ in 0..2 {
+            let again = read.again().unwrap();
+            assert_eq!(again.collect().await.unwrap().to_bytes(), "abc");
+        }
+        let empty = RequestBody::<http_body_util::Full<Bytes>>::empty();
+        assert!(empty.again().unwrap().is_end_stream());
+    }
+}

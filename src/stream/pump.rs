@@ -17,7 +17,7 @@ use super::policy::{Ids, Kind, UpstreamResume};
 use super::registry::Registry;
 use super::session::{End, Session, State};
 use super::source::{Answer, BoxError, Source, UpstreamBody};
-use super::stream::{Account, Orders, Phase, STREAM_COST, Standing, Stream};
+use super::stream::{Account, Orders, Phase, STREAM_COST, Standing, Stop, Stream};
 use super::upstream::{Arrival, Connection, Upstream};
 use super::writer::{Accepted, Writer};
 use crate::journal::News;
@@ -59,6 +59,8 @@ pub struct Pump {
     keeper: Option<Box<Keeper>>,
     /// Readers in this process.
     readers: usize,
+    /// It is over, and nobody is to find it.
+    forgotten: bool,
     /// It runs although nobody reads it, and is counted as such.
     detached: bool,
     /// Another process is to have the upstream, if one wants it.
@@ -156,6 +158,7 @@ impl Pump {
             failed: false,
             keeper: keeper.map(Box::new),
             readers: 0,
+            forgotten: false,
             detached: false,
             handing_over: false,
             torn: false,
@@ -251,15 +254,26 @@ impl Pump {
         if orders.evict {
             self.session.evict();
         }
-        if let Some(reason) = orders.stop {
-            // At once: it may cost money for as long as it is read.
-            self.upstream = Upstream::None;
-            self.session.stop(reason, now);
+        if let Some(stop) = orders.stop {
+            self.stop(stop, now);
         }
         if orders.reset && self.may_reset(now) {
             self.afresh = true;
             self.session.reset(now);
         }
+    }
+
+    fn stop(&mut self, stop: Stop, now: Instant) {
+        self.forgotten |= stop.forget;
+        if let Some(keeper) = self.keeper.as_mut().filter(|keeper| keeper.follows()) {
+            // Its owner has the upstream; what comes of it will be told.
+            keeper.stop(stop.forget);
+            self.torn |= stop.forget;
+            return;
+        }
+        // At once: it may cost money for as long as it is read.
+        self.upstream = Upstream::None;
+        self.session.stop(stop.reason, now);
     }
 
     /// An upstream connection serves whoever reads, here or elsewhere.
@@ -514,6 +528,10 @@ impl Pump {
             }
             State::Ended(end) => {
                 self.disconnect().await;
+                if self.forgotten {
+                    self.forget_kept().await;
+                    self.torn = true;
+                }
                 self.keep_end(end).await;
                 self.count_answer(end);
                 self.stream.finish(end);

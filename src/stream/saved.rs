@@ -243,6 +243,7 @@ mod tests {
                 ids: Ids::Preserve,
                 last_id: Some(Bytes::from_static(b"x")),
                 doubtful: end.is_none(),
+                finished: end != Some(End::Status(410)),
                 end,
             }
         })

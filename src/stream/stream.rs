@@ -130,7 +130,15 @@ struct News {
     evict: bool,
     reset: bool,
     hand_over: bool,
-    stop: Option<&'static str>,
+    stop: Option<Stop>,
+}
+
+/// Why a stream is to end now, and what is to become of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    pub(crate) reason: &'static str,
+    /// Nobody is to find it any more.
+    pub(crate) forget: bool,
 }
 
 /// What a pump says of its stream.
@@ -184,7 +192,7 @@ pub(crate) struct Orders {
     pub(crate) evict: bool,
     pub(crate) reset: bool,
     pub(crate) hand_over: bool,
-    pub(crate) stop: Option<&'static str>,
+    pub(crate) stop: Option<Stop>,
 }
 
 impl Stream {
@@ -333,8 +341,23 @@ impl Stream {
 
     /// Ends it now, for this reason, and its upstream connection with it.
     pub fn stop(&self, reason: &'static str) {
+        self.order_stop(Stop {
+            reason,
+            forget: false,
+        });
+    }
+
+    /// The same, and nobody is to find it any more, read or not.
+    pub fn forget(&self, reason: &'static str) {
+        self.order_stop(Stop {
+            reason,
+            forget: true,
+        });
+    }
+
+    fn order_stop(&self, stop: Stop) {
         let mut control = self.control();
-        control.news.get_or_insert_default().stop = Some(reason);
+        control.news.get_or_insert_default().stop = Some(stop);
         Self::notify(control);
     }
 

@@ -9,6 +9,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
+mod attach;
 mod client_cut;
 mod cursor_table;
 mod drain;
@@ -17,10 +19,12 @@ mod heartbeats;
 mod journal;
 mod journal_chaos;
 mod limits;
+mod mcp;
 mod named;
 mod one_shot;
 mod passthrough;
 mod principals;
+mod retries;
 mod shared;
 mod slow_reader;
 mod snapshots;

@@ -14,6 +14,7 @@ use crate::observe::Signal;
 use crate::stream::keeper::Role;
 use crate::stream::saved::Saved;
 use crate::stream::session::End;
+use crate::stream::stream::Stop;
 use crate::stream::writer::{Writer, restamp};
 
 /// So much is given back to a journal at once.
@@ -135,6 +136,16 @@ impl Pump {
         self.drop_keeper();
     }
 
+    /// Nothing of a stream that nobody is to find is kept.
+    pub(super) async fn forget_kept(&mut self) {
+        let forgotten = self.keeper.take_if(|keeper| keeper.role == Role::Owner);
+        if let Some(forgotten) = forgotten.and_then(|keeper| keeper.forget())
+            && let Err(error) = forgotten.await
+        {
+            tracing::warn!(%error, "a stream that is over is kept for a while");
+        }
+    }
+
     /// Tells those who follow that a gap is to be feared, or no more.
     pub(super) async fn keep_doubt(&mut self) {
         let doubtful = self.is_doubtful();
@@ -206,6 +217,10 @@ impl Pump {
                     keeper.read_elsewhere = elsewhere;
                 }
                 self.count_readers();
+            }
+            News::Stop { forget } => {
+                let reason = "stopped by its client";
+                self.stop(Stop { reason, forget }, Instant::now());
             }
             News::Diverged => self.tear("the journal has another one of that name"),
         }
@@ -290,6 +305,7 @@ impl Pump {
             // Were what follows lost again, an owner would go on from here.
             if last < log.with(Ring::high) {
                 saved.last_id = log.with(|ring| ring.identified(last).map(|(_, id)| id.clone()));
+                saved.finished = false;
             }
             match self.append(batch, saved).await {
                 Kept::Yes => {}
