@@ -1,0 +1,59 @@
+//! What owners and followers of a stream owe each other, where it is easily
+//! forgotten.
+
+use tower_sse::SseLayer;
+use tower_sse::journal::OnLoss;
+use tower_sse::resume::settings::BufferSettings;
+use tower_sse::stream::policy::Reconnect;
+
+use crate::journal::{World, numbered, resumable};
+use crate::support::{End, Upstream, event, numbers, post, quiet, secs, status, with_id};
+
+/// Of an ended stream that a journal has.
+async fn ended(layer: fn() -> SseLayer) -> (World, String) {
+    let mut over = false;
+    let upstream = Upstream::piped_unless(move |call| {
+        // The second answer ends the stream, later ones begin another.
+        let end = call.number == 1 && !std::mem::replace(&mut over, true);
+        end.then(|| status(204).into())
+    });
+    let world = World {
+        upstream,
+        ..World::new()
+    };
+    let one = world.process(layer());
+    let mut client = one.app.get("/e", "").await;
+    world.upstream.pipe(0).send(event(1) + &event(2));
+    let id = client.event().await.id;
+    quiet().await;
+    world.upstream.pipe(0).cut();
+    assert_eq!(client.rest_data().await, (numbers(2..=2), End::Clean));
+    (world, id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_stream_makes_room_whoever_has_it() {
+    let (world, id) = ended(|| SseLayer::new().shared()).await;
+    let two = world.process(SseLayer::new().shared());
+    let mut late = two.app.get("/e", &id).await;
+    assert_eq!(late.rest_data().await, (numbers(2..=2), End::Clean));
+    // One who has an id of another stream than this.
+    let other = "s1.AAAAAAAAAAA.3";
+    let three = world.process(SseLayer::new().shared());
+    let back = tokio::time::timeout(secs(20), three.app.get("/e", other)).await;
+    let mut back = back.expect("an answer");
+    assert_eq!(back.resumed(), "gap");
+    world.upstream.pipe(1).send(event(3));
+    assert_eq!(back.data(1).await, ["3"]);
+    assert_eq!(world.upstream.open(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_stream_makes_room_for_one_who_brings_nothing() {
+    let (world, _) = ended(|| SseLayer::new().shared()).await;
+    let two = world.process(SseLayer::new().shared());
+    let new = tokio::time::timeout(secs(20), two.app.get("/e", "")).await;
+    let mut new = new.expect("an answer");
+    world.upstream.pipe(1).send(event(3));
+    assert_eq!(new.data(1).await, ["3"]);
+}
