@@ -145,6 +145,10 @@ where
         if shared != matches!(key, Key::Request(_)) || !(shared || theirs) {
             return None;
         }
+        // It would be asked for again by this request.
+        if birth.kind != Kind::OneShot && !self.is_get() {
+            return None;
+        }
         // On a shared route, a stream of one's own leads back into the shared one.
         let aside = birth.kind == Kind::Private && self.route.settings.mode == Mode::Shared;
         let policy = policy(&self.route, birth.kind, aside);

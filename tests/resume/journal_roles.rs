@@ -57,3 +57,23 @@ async fn an_ended_stream_makes_room_for_one_who_brings_nothing() {
     world.upstream.pipe(1).send(event(3));
     assert_eq!(new.data(1).await, ["3"]);
 }
+
+/// A stream is asked for again as it was at first: never by another method.
+#[tokio::test(start_paused = true)]
+async fn a_post_with_the_id_of_a_get_is_not_sent() {
+    let world = World::new();
+    let one = world.process(resumable());
+    let mut client = one.app.get("/e", "").await;
+    world.upstream.pipe(0).send(numbered(1..=2));
+    let id = client.event().await.id;
+    quiet().await;
+    drop(client);
+    tokio::time::sleep(secs(60)).await;
+    let two = world.process(resumable());
+    let answer = two.app.post("/e", &id).await;
+    assert_eq!(answer.status(), 410);
+    tokio::time::sleep(secs(60)).await;
+    assert_eq!(world.upstream.count(), 1);
+    let mut again = two.app.get("/e", &id).await;
+    assert_eq!(again.data(1).await, ["2"]);
+}
