@@ -77,3 +77,50 @@ async fn a_post_with_the_id_of_a_get_is_not_sent() {
     let mut again = two.app.get("/e", &id).await;
     assert_eq!(again.data(1).await, ["2"]);
 }
+
+/// An owner gives back what the journal lost, and dies before it is through.
+#[tokio::test(start_paused = true)]
+async fn what_was_only_given_back_in_part_is_not_gone_on_from() {
+    for alone in [false, true] {
+        let world = World::new();
+        let one = world.process(SseLayer::new());
+        let mut client = one.app.get("/e", "").await;
+        if alone {
+            world.upstream.pipe(0).send(event(0));
+            client.event().await;
+            world.shelf.fail_next(1);
+        }
+        let mut ids = Vec::new();
+        for n in 1..=5 {
+            world.upstream.pipe(0).send(event(n));
+            ids.push(client.event().await.id);
+        }
+        world.shelf.stall_after(1);
+        if alone {
+            world.shelf.mend();
+        } else {
+            world.shelf.lose(3);
+        }
+        quiet().await;
+        one.desk.kill();
+        world.shelf.flow();
+        world.shelf.trust();
+        let two = world.process(SseLayer::new());
+        let mut other = two.app.get("/e", &ids[0]).await;
+        quiet().await;
+        world
+            .upstream
+            .pipe(1)
+            .send((6..=12).map(event).collect::<String>());
+        quiet().await;
+        other.drain().unwrap();
+        for event in other.page.take() {
+            let known = ids.iter().position(|id| *id == event.id);
+            let before = known.map(|at| (at + 1).to_string());
+            assert!(before.is_none_or(|b| b == event.data), "{event:?}");
+        }
+        // One who saw what nobody has any more is not told that it has all.
+        let lost = two.app.get("/e", &ids[4]).await;
+        assert_eq!(lost.resumed(), "gap", "alone: {alone}");
+    }
+}

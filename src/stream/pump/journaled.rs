@@ -72,6 +72,7 @@ impl Pump {
             ids: self.writer.ids(),
             last_id: self.writer.last_id().cloned(),
             doubtful: self.is_doubtful(),
+            partial: false,
             end,
         }
     }
@@ -262,6 +263,7 @@ impl Pump {
             return self.tear("the journal is back");
         }
         let before = std::mem::replace(&mut keeper.role, Role::Owner);
+        let proved = continuous && !keeper.saved.partial;
         if last == 0 {
             keeper.begin(self.stream.policy.retain);
         }
@@ -274,7 +276,7 @@ impl Pump {
             }
         }
         // Alone, it had an epoch of its own already.
-        if !continuous && before != Role::Alone {
+        if !proved && before != Role::Alone {
             self.change_epoch();
         }
         self.session.owned(Instant::now());
@@ -291,6 +293,7 @@ impl Pump {
             let mut saved = self.saved(None);
             // Were what follows lost again, an owner would go on from here.
             if last < log.with(Ring::high) {
+                saved.partial = true;
                 saved.last_id = log.with(|ring| ring.identified(last).map(|(_, id)| id.clone()));
             }
             match self.append(batch, saved).await {
