@@ -172,7 +172,8 @@ pub enum News {
     /// The journal is out of reach, and the stream is to go on without it, by
     /// itself and under a new epoch, until it is owned or disowned.
     Alone,
-    /// Whether replicas that follow have readers.
+    /// Whether replicas that follow have readers. None have until it is said,
+    /// each time the stream becomes this replica's.
     Readers(bool),
     /// What this log has is not how others know the stream: it must be
     /// forgotten here, and its readers must come back.

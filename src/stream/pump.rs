@@ -242,7 +242,7 @@ impl Pump {
         if orders.evict {
             self.session.evict();
         }
-        if orders.reset && self.may_reset(now) {
+        if orders.reset && !self.follows() && self.may_reset(now) {
             self.afresh = true;
             self.session.reset(now);
         }
@@ -448,6 +448,8 @@ impl Pump {
             Kind::Shared => Hold::Nothing,
             // One client, one upstream: it sets the pace, as without a proxy.
             Kind::Private => Hold::Unread,
+            // Those who read elsewhere have it from the journal.
+            Kind::OneShot if self.is_read_elsewhere_only() => Hold::Nothing,
             // A one-shot cannot be asked for again: wait for a reader.
             Kind::OneShot => Hold::UntilRead,
         }
@@ -490,6 +492,8 @@ impl Pump {
                 // Once: readers that come later are not concerned.
                 if !std::mem::replace(&mut self.failed, true) {
                     self.stream.log.abort_readers("upstream gone");
+                    // Those who read elsewhere hear it from whoever tries next.
+                    self.hand_over().await;
                 }
                 Phase::Resting
             }

@@ -124,3 +124,151 @@ async fn what_was_only_given_back_in_part_is_not_gone_on_from() {
         assert_eq!(lost.resumed(), "gap", "alone: {alone}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_lost_its_stream_to_others_does_not_follow_for_ever() {
+    let world = World::new();
+    let layer = || resumable().shared();
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let first = one.app.get("/e", "").await;
+    let mut second = two.app.get("/e", "").await;
+    world.upstream.pipe(0).send(numbered(1..=1));
+    assert_eq!(second.data(1).await, ["1"]);
+    drop(first);
+    quiet().await;
+    // Nobody reads the first one, which goes on for the second.
+    one.desk.away(true);
+    quiet().await;
+    one.desk.away(false);
+    quiet().await;
+    world.upstream.pipe(1).send(numbered(2..=2));
+    assert_eq!(second.data(1).await, ["2"]);
+    tokio::time::sleep(secs(60)).await;
+    assert_eq!(one.engine.buffered_bytes(), 0);
+    assert_eq!(world.upstream.open(), 1);
+}
+
+/// An upstream that is gone is gone for those who read elsewhere, too.
+#[tokio::test(start_paused = true)]
+async fn a_given_up_upstream_is_made_known_to_those_who_follow() {
+    let upstream = Upstream::piped_unless(|call| (call.number > 0).then(|| status(503).into()));
+    let world = World {
+        upstream,
+        ..World::new()
+    };
+    let layer = || {
+        resumable().shared().reconnect(Reconnect {
+            give_up_after: secs(30),
+            ..Reconnect::default()
+        })
+    };
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let first = one.app.get("/e", "").await;
+    let mut second = two.app.get("/e", "").await;
+    world.upstream.pipe(0).send(numbered(1..=1));
+    assert_eq!(second.data(1).await, ["1"]);
+    drop(first);
+    quiet().await;
+    world.upstream.pipe(0).cut();
+    let end = tokio::time::timeout(secs(120), second.rest()).await;
+    assert!(matches!(end.expect("an end").1, End::Aborted(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_one_shot_that_is_read_elsewhere_does_not_wait_for_readers_here() {
+    let world = World::new();
+    let layer = || {
+        SseLayer::new().buffer(BufferSettings {
+            bytes: Some(200),
+            ..BufferSettings::default()
+        })
+    };
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let mut client = one.app.post("/chat", "").await;
+    world.upstream.pipe(0).send(event(1));
+    let id = client.event().await.id;
+    drop(client);
+    let mut other = two.app.post("/chat", &id).await;
+    for n in 2..=50 {
+        world.upstream.pipe(0).send(event(n));
+        let next = tokio::time::timeout(secs(100), other.event()).await;
+        assert_eq!(next.expect("it goes on").data, n.to_string());
+    }
+    world.upstream.end();
+    assert_eq!(other.rest().await.1, End::Clean);
+}
+
+/// A one-shot's follower cannot go on by itself, and does not know its end.
+#[tokio::test(start_paused = true)]
+async fn a_one_shot_is_not_truncated_by_a_follower_that_is_cut_off() {
+    let world = World::new();
+    let one = world.process_that(SseLayer::new(), OnLoss::Continue);
+    let two = world.process_that(SseLayer::new(), OnLoss::Continue);
+    let mut client = one.app.post("/chat", "").await;
+    world.upstream.pipe(0).send(event(1) + &event(2));
+    let id = client.event().await.id;
+    let mut other = two.app.post("/chat", &id).await;
+    assert_eq!(other.data(1).await, ["2"]);
+    two.desk.away(true);
+    assert!(matches!(other.rest().await.1, End::Aborted(_)));
+    let refused = two.app.send(with_id(post("/chat"), &id)).await;
+    assert_eq!(refused.status(), 503);
+    two.desk.away(false);
+    world.upstream.pipe(0).send(event(3));
+    world.upstream.end();
+    let mut again = two.app.post("/chat", &id).await;
+    assert_eq!(again.rest_data().await, (numbers(2..=3), End::Clean));
+    assert_eq!(world.upstream.count(), 1);
+}
+
+/// A batch whose journal was not waited for is not published, and nothing is
+/// published in its place, whenever a client comes.
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_while_its_stream_is_evicted_misses_nothing() {
+    for turns in 0..30 {
+        let world = World::new();
+        let one = world.process(resumable().buffer(BufferSettings {
+            events: Some(4),
+            ..BufferSettings::default()
+        }));
+        let mut client = one.app.get("/e", "").await;
+        world.upstream.pipe(0).send(numbered(1..=1));
+        let id = client.event().await.id;
+        world.shelf.stall_after(0);
+        world.upstream.pipe(0).send(numbered(2..=2));
+        quiet().await;
+        drop(client);
+        quiet().await;
+        world.shelf.flow();
+        // Another stream takes all the room.
+        let _greedy = one.app.get("/big", "").await;
+        let app = one.app.clone();
+        let back = tokio::spawn(async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            app.get("/e", &id).await
+        });
+        for _ in 0..15 {
+            world.upstream.pipe(1).send(event("x".repeat(100_000)));
+        }
+        let mut back = back.await.unwrap();
+        quiet().await;
+        world.upstream.pipe(0).send(numbered(3..=3));
+        if world.upstream.count() > 2 {
+            world.upstream.pipe(2).send(numbered(2..=3));
+        }
+        quiet().await;
+        back.drain().ok();
+        let data: Vec<_> = back
+            .page
+            .take()
+            .into_iter()
+            .map(|event| event.data)
+            .collect();
+        assert!(
+            data.is_empty() || data == numbers(2..=3),
+            "{turns}: {data:?}"
+        );
+    }
+}
