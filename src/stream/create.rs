@@ -137,7 +137,12 @@ impl KeptStream {
             self.scope,
             opened_with.as_ref(),
         ));
-        stream.log.with_mut(|ring| refill(ring, &records))?;
+        let floor = match self.birth.kind {
+            // It waits for a reader, however much there is.
+            Kind::OneShot => 0,
+            Kind::Private | Kind::Shared => u64::MAX,
+        };
+        stream.log.with_mut(|ring| refill(ring, &records, floor))?;
         if let Some(end) = saved.end {
             stream.finish(end);
         }
@@ -158,8 +163,18 @@ impl KeptStream {
     }
 }
 
-/// Appends what was kept, as old as it is.
-fn refill(ring: &mut Ring, records: &[Record]) -> Result<(), Garbled> {
+/// Whether an upstream that nobody has is said to resend what it has sent since.
+fn may_go_on(resume: UpstreamResume, saved: &Saved) -> bool {
+    let asks = || saved.last_id.as_ref().is_some_and(|id| is_header_safe(id));
+    match resume {
+        UpstreamResume::None => false,
+        UpstreamResume::LastEventId => asks(),
+        UpstreamResume::Snapshot => true,
+    }
+}
+
+/// Appends what was kept, as old as it is. Nothing after `floor` is trimmed.
+fn refill(ring: &mut Ring, records: &[Record], floor: u64) -> Result<(), Garbled> {
     let (now, today) = (Instant::now(), SystemTime::now());
     let first = records.first().map_or(1, |record| record.batch.first);
     ring.begin_after(first - 1);
@@ -173,7 +188,7 @@ fn refill(ring: &mut Ring, records: &[Record]) -> Result<(), Garbled> {
         ring.append(&record.batch, now.checked_sub(age).unwrap_or(now));
     }
     let low = records.last().map_or(0, |record| record.low);
-    ring.trim(now, u64::MAX);
+    ring.trim(now, floor);
     ring.trim_up_to(low);
     Ok(())
 }

@@ -162,6 +162,7 @@ impl Pump {
     /// Boxed, because a future has room for `self` once per place it is moved
     /// to: by value, every stream cost 2.8 KiB more.
     pub async fn run(mut self: Box<Self>) {
+        self.count_kept();
         loop {
             self.settle().await;
             if self.torn || self.session.is_over() && self.stream.leave() {
@@ -438,6 +439,13 @@ impl Pump {
             let freed = self.stream.log.give_up(false);
             registry.charge(freed);
             self.observe(Signal::Buffered(freed));
+        }
+    }
+
+    /// What a journal gave back is in memory like all else.
+    fn count_kept(&self) {
+        if self.keeper.is_some() {
+            self.account(self.stream.log.trim(self.hold(), Instant::now()));
         }
     }
 

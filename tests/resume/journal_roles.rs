@@ -198,6 +198,53 @@ async fn a_one_shot_that_is_read_elsewhere_does_not_wait_for_readers_here() {
     assert_eq!(other.rest().await.1, End::Clean);
 }
 
+/// What waits for its reader is not trimmed by a restart.
+#[tokio::test(start_paused = true)]
+async fn a_one_shot_that_filled_its_buffer_is_given_back_whole() {
+    let world = World::new();
+    let layer = || {
+        SseLayer::new().buffer(BufferSettings {
+            bytes: Some(200),
+            ..BufferSettings::default()
+        })
+    };
+    let one = world.process(layer());
+    let mut client = one.app.post("/chat", "").await;
+    world.upstream.pipe(0).send(event(1));
+    let id = client.event().await.id;
+    drop(client);
+    quiet().await;
+    for n in ["2", "3", "4", "5", "6"] {
+        world.upstream.pipe(0).send(event(n.repeat(150)));
+    }
+    quiet().await;
+    one.desk.kill();
+    let two = world.process(layer());
+    let mut other = two.app.post("/chat", &id).await;
+    assert_eq!(other.resumed(), "exact");
+    let (data, end) = other.rest_data().await;
+    assert!(data[0].starts_with('2'), "{data:?}");
+    assert!(matches!(end, End::Aborted(_)), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_back_counts_against_the_cap() {
+    let world = World::new();
+    let one = world.process(SseLayer::new());
+    let mut client = one.app.post("/chat", "").await;
+    world
+        .upstream
+        .pipe(0)
+        .send(event(1) + &event("x".repeat(20_000)));
+    let id = client.event().await.id;
+    world.upstream.end();
+    client.rest().await;
+    let two = world.process(SseLayer::new());
+    let _held = two.app.post("/chat", &id).await;
+    quiet().await;
+    assert!(two.engine.buffered_bytes() > 20_000);
+}
+
 /// A one-shot's follower cannot go on by itself, and does not know its end.
 #[tokio::test(start_paused = true)]
 async fn a_one_shot_is_not_truncated_by_a_follower_that_is_cut_off() {
