@@ -187,6 +187,9 @@ pub struct Kept {
     pub head: Bytes,
     /// Its retained records, in order and without a hole.
     pub records: Vec<Record>,
+    /// Whether another process has it, as far as is known: if not, nobody has its
+    /// upstream, and what that sends is missed.
+    pub owned: bool,
     /// Its place. It follows; whether it is owned comes as [`News`], after the
     /// records that were appended meanwhile.
     pub replica: Box<dyn Replica>,

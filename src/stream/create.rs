@@ -8,10 +8,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::epochs::Epochs;
-use super::id::Epoch;
+use super::id::{Epoch, is_header_safe};
 use super::keeper::{Keeper, Role};
 use super::key::Key;
-use super::policy::{Ids, Kind};
+use super::policy::{Ids, Kind, UpstreamResume};
 use super::pump::{Beginning, Pump};
 use super::registry::Registry;
 use super::saved::{Birth, Saved};
@@ -123,10 +123,11 @@ impl KeptStream {
     /// [`Garbled`], if the journal's records are not such a stream's.
     pub fn build(self, registry: &Arc<Registry>) -> Result<(Arc<Stream>, Box<Pump>), Garbled> {
         let records = self.kept.records;
-        let saved = match records.last() {
+        let mut saved = match records.last() {
             Some(last) => Saved::decode(last.state.clone())?,
             None => Saved::new(&self.birth),
         };
+        saved.doubtful |= !self.kept.owned && !may_go_on(self.policy.resume, &saved);
         let opened_with = self.birth.opened_with;
         let stream = Arc::new(Stream::new(
             (self.key, self.alias),

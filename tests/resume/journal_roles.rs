@@ -245,6 +245,47 @@ async fn what_is_given_back_counts_against_the_cap() {
     assert!(two.engine.buffered_bytes() > 20_000);
 }
 
+/// Nobody has the upstream of a stream that rests, nor of one whose process
+/// died: what it sent meanwhile is lost, unless it can go on from an id.
+#[tokio::test(start_paused = true)]
+async fn exact_is_not_said_of_a_stream_without_an_upstream() {
+    for rests in [true, false] {
+        let world = World::new();
+        let one = world.process(SseLayer::new());
+        let mut client = one.app.get("/e", "").await;
+        world.upstream.pipe(0).send(event(1) + &event(2));
+        client.event().await;
+        let id = client.event().await.id;
+        if rests {
+            drop(client);
+            tokio::time::sleep(secs(60)).await;
+        } else {
+            one.desk.kill();
+        }
+        let two = world.process(SseLayer::new());
+        let back = two.app.get("/e", &id).await;
+        assert_eq!(back.resumed(), "gap", "rests: {rests}");
+    }
+}
+
+/// Nor is it called a gap that another process has the upstream.
+#[tokio::test(start_paused = true)]
+async fn exact_is_said_where_another_process_has_the_upstream() {
+    let world = World::new();
+    let (one, two) = (
+        world.process(SseLayer::new()),
+        world.process(SseLayer::new()),
+    );
+    let mut client = one.app.get("/e", "").await;
+    world.upstream.pipe(0).send(event(1) + &event(2));
+    let id = client.event().await.id;
+    quiet().await;
+    let mut back = two.app.get("/e", &id).await;
+    assert_eq!(back.resumed(), "exact");
+    assert_eq!(back.data(1).await, ["2"]);
+    assert_eq!(two.seen.gaps(), []);
+}
+
 /// A one-shot's follower cannot go on by itself, and does not know its end.
 #[tokio::test(start_paused = true)]
 async fn a_one_shot_is_not_truncated_by_a_follower_that_is_cut_off() {

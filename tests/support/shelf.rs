@@ -227,10 +227,12 @@ impl Desk {
         let head = stream.head.clone()?;
         let records = stream.records.iter().map(|(_, record)| record.clone());
         let records = records.collect();
+        let owned = stream.owner.is_some();
         drop(state);
         Some(Kept {
             head,
             records,
+            owned,
             replica: self.sit(name, Role::Follower),
         })
     }
