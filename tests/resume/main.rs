@@ -16,6 +16,7 @@ mod head;
 mod heartbeats;
 mod journal;
 mod journal_chaos;
+mod journal_fences;
 mod journal_roles;
 mod limits;
 mod named;

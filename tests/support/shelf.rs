@@ -8,12 +8,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tower_sse::journal::{
     Appended, Claim, Journal, JournalError, Kept, Name, News, OnLoss, Record, Replica, Reply,
 };
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shelf(Arc<Mutex<State>>);
+pub(crate) struct Shelf(Arc<Mutex<State>>, Arc<Notify>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,7 +23,7 @@ struct State {
     replicas: u64,
     /// So many appends fail from now on.
     failing: usize,
-    /// After so many more appends, no append is ever answered.
+    /// After so many more appends, no append is answered.
     stalling: Option<usize>,
     /// What was acknowledged may be gone.
     lossy: bool,
@@ -71,6 +72,11 @@ impl Shelf {
     /// Appends are answered again.
     pub(crate) fn flow(&self) {
         self.state().stalling = None;
+    }
+
+    /// As are those that were not.
+    pub(crate) fn catch_up(&self) {
+        self.1.notify_waiters();
     }
 
     /// Loses the last records of all streams, as a restart without its data.
@@ -426,7 +432,10 @@ impl Replica for Seat {
     fn append(&mut self, record: Record) -> Option<Reply<Appended>> {
         let mut place = self.0.clone();
         if self.0.is_stalled() {
-            return Some(Box::pin(std::future::pending()));
+            return Some(Box::pin(async move {
+                place.desk.shelf.1.notified().await;
+                place.append(&record)
+            }));
         }
         if !self.0.desk.standing().away {
             let kept = self.0.append(&record);
