@@ -163,6 +163,7 @@ impl Disk {
                 Ok(Ok((head, records))) => Ok(Some(Claim::Kept(Kept {
                     head,
                     records,
+                    owned: false,
                     replica,
                 }))),
                 Ok(Err(error)) => Err(unread(&error)),
