@@ -28,8 +28,8 @@ pub(super) enum Head {
 const WINDOW: u32 = 1 << 20;
 
 /// Two frames that are not further apart are read together, with what lies
-/// between them: that takes no longer than to ask twice.
-const GAP: u32 = 16 << 10;
+/// between them: to copy more takes longer than to ask twice.
+const GAP: u32 = 4 << 10;
 
 impl Reading {
     /// Reads all of it. If a record cannot be read, those after it are what
