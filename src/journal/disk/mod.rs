@@ -220,6 +220,11 @@ impl Journal for Disk {
         Some(Box::pin(async move { answered(given.await) }))
     }
 
+    fn unalias(&self, alias: &Name) {
+        let alias = alias.clone();
+        self.shared.send(Command::Unalias { alias });
+    }
+
     fn health(&self) -> Health {
         self.shared.health()
     }

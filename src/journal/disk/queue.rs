@@ -52,6 +52,9 @@ pub(super) enum Command {
         token: u64,
         answer: Answer<()>,
     },
+    Unalias {
+        alias: Name,
+    },
     Alias {
         alias: Name,
         stream: Name,

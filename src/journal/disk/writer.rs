@@ -178,6 +178,13 @@ impl Writer {
             }
             Command::Leave { token } => self.leave(token, now),
             Command::Forget { token, answer } => self.forget(token, answer, now),
+            Command::Unalias { alias } => {
+                if let Some(number) = self.index.alias_names.get(&alias).copied() {
+                    self.drop_alias(number, now);
+                    // Whoever gives it again finds it free.
+                    self.commit();
+                }
+            }
             Command::Alias {
                 alias,
                 stream,
@@ -316,6 +323,14 @@ impl Writer {
         }
     }
 
+    fn drop_alias(&mut self, number: u64, now: Instant) {
+        match self.stage_forget(number) {
+            Ok(place) => self.group.push(place, Change::ForgetAlias { number }),
+            // Its time runs once more.
+            Err(_) => self.index.leave(number, now),
+        }
+    }
+
     fn alias(
         &mut self,
         alias: Name,
@@ -431,11 +446,7 @@ impl Writer {
         while let Some(due) = self.index.pop_due(now) {
             match due {
                 Due::Stream(number) => self.drop_stream(number, None),
-                Due::Alias(number) => match self.stage_forget(number) {
-                    Ok(place) => self.group.push(place, Change::ForgetAlias { number }),
-                    // Its time runs once more.
-                    Err(_) => self.index.leave(number, now),
-                },
+                Due::Alias(number) => self.drop_alias(number, now),
             }
         }
     }
