@@ -45,8 +45,8 @@ async fn failing(seed: u64, sync: Sync, faults: impl Fn(&mut fastrand::Rng) -> F
     world.restart(End::Kill).await;
 }
 
-fn any(rng: &mut fastrand::Rng) -> Option<(u64, u64)> {
-    Some((rng.u64(1..30), rng.u64(1..4)))
+fn any(rng: &mut fastrand::Rng) -> (u64, u64) {
+    (rng.u64(1..30), rng.u64(1..4))
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_write_that_fails_takes_nothing_with_it() {
     ] {
         each_seed(100, |seed| {
             let writes = |rng: &mut fastrand::Rng| Faults {
-                writes: any(rng),
+                writes: Some(any(rng)),
                 truncate: rng.bool(),
                 ..Faults::default()
             };
@@ -83,7 +83,7 @@ fn a_sync_that_fails_is_not_believed_later() {
     for sync in [Sync::Always, Sync::Interval(Duration::from_secs(1))] {
         each_seed(100, |seed| {
             let syncs = |rng: &mut fastrand::Rng| Faults {
-                syncs: any(rng),
+                syncs: Some(any(rng)),
                 ..Faults::default()
             };
             runtime().block_on(failing(seed, sync, syncs));

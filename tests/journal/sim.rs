@@ -282,19 +282,16 @@ impl Storage for Mount {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut state = self.state()?;
-        let file = match state.names.get(name).copied() {
-            Some(file) => {
-                state.files[file].truncate(0);
-                file
-            }
-            None => {
-                state.files.push(Content::default());
-                let file = state.files.len() - 1;
-                let change = Change::Put(name.to_owned(), file);
-                apply(&mut state.names, change.clone());
-                state.changes.push(change);
-                file
-            }
+        let file = if let Some(file) = state.names.get(name).copied() {
+            state.files[file].truncate(0);
+            file
+        } else {
+            state.files.push(Content::default());
+            let file = state.files.len() - 1;
+            let change = Change::Put(name.to_owned(), file);
+            apply(&mut state.names, change.clone());
+            state.changes.push(change);
+            file
         };
         Ok(self.opened(file))
     }

@@ -34,14 +34,15 @@ pub(super) fn open(
     let shared = Arc::new(Shared::new());
     let doubtful = is_doubtful(&recovered, last.as_ref(), &*storage);
     let is_synced = last.is_some_and(|state| state.is_clean());
-    let mut writer = start(recovered, &shared, &storage, &settings, is_synced).map_err(failed)?;
+    let mut writer =
+        start(recovered, Arc::clone(&shared), storage, settings, is_synced).map_err(failed)?;
     if doubtful {
         writer.doubt_all()?;
     }
     // Only now: were this the state before the doubt is written, a crash in
     // between would leave a proof of what was never proved.
-    let state = State::running(settings.sync, storage.boot());
-    state.write(&*storage).map_err(failed)?;
+    let state = State::running(writer.settings.sync, writer.storage.boot());
+    state.write(&*writer.storage).map_err(failed)?;
     let thread = std::thread::Builder::new().name("journal".to_owned());
     thread.spawn(move || writer.run()).map_err(failed)?;
     Ok((shared, secret))
@@ -57,9 +58,9 @@ fn is_doubtful(recovered: &Recovered, last: Option<&State>, storage: &dyn Storag
 
 fn start(
     recovered: Recovered,
-    shared: &Arc<Shared>,
-    storage: &Arc<dyn Storage>,
-    settings: &DiskSettings,
+    shared: Arc<Shared>,
+    storage: Arc<dyn Storage>,
+    settings: DiskSettings,
     is_synced: bool,
 ) -> io::Result<Writer> {
     let mut index = recovered.index;
@@ -81,9 +82,9 @@ fn start(
     }
     index.start(storage.now());
     Ok(Writer::new(
-        Arc::clone(shared),
-        Arc::clone(storage),
-        settings.clone(),
+        shared,
+        storage,
+        settings,
         index,
         recovered.reached.0,
     ))
