@@ -6,8 +6,9 @@
 //!   often.
 //! * Recovery: opening a directory with 1 GiB of segments.
 //! * Replay: finding all its streams, one after the other and two at a time.
-//!   Their records lie in turn, which is the worst case; then one stream alone.
-//!   All of it is in the page cache.
+//!   Their records lie in turn, with one event each, which is the worst case;
+//!   then with 16 events each, as a busy upstream sends them; then each stream's
+//!   lie together. All of it is in the page cache.
 //!
 //! Everything is done once in each of several rounds, so that a disturbance
 //! strikes all alike; the figure is the median, beside it the least and the
@@ -21,6 +22,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -74,8 +76,11 @@ struct Bench {
 impl Bench {
     fn run(&self, table: &mut Table) -> Result<()> {
         let start = Instant::now();
-        let busy = self.fill("64 in turn", STREAMS)?;
-        let alone = self.fill("one alone", 1)?;
+        let filled = [
+            self.fill("64 in turn", STREAMS, 1, 1 << 30)?,
+            self.fill("64 in turn, 16 in a record", STREAMS, 16, 1 << 30)?,
+            self.fill("32 of 4 MiB, each alone", 32, 1, 128 << 20)?,
+        ];
         let every = Duration::from_secs(1);
         for round in 1..=ROUNDS {
             if start.elapsed() > ENOUGH {
@@ -86,8 +91,9 @@ impl Bench {
             self.appends(table, "never", Sync::Never, 1_000_000)?;
             self.appends(table, "interval 1s", Sync::Interval(every), 1_000_000)?;
             self.appends(table, "always", Sync::Always, 20_000)?;
-            self.reads(table, &busy, STREAMS)?;
-            self.reads(table, &alone, 1)?;
+            for filled in &filled {
+                self.reads(table, filled)?;
+            }
         }
         Ok(())
     }
@@ -108,18 +114,23 @@ impl Bench {
         let directory = self.directory.join("append");
         let disk = Disk::open(settings(&directory, sync))?;
         let start = Instant::now();
-        self.each(&disk, STREAMS, events / STREAMS, KEEP)?;
+        let load = Load {
+            records: (events / STREAMS) as u64,
+            events: 1,
+            keep: KEEP,
+        };
+        self.each(&disk, 0..STREAMS, &load)?;
         let rate = events as f64 / start.elapsed().as_secs_f64();
         self.close(&disk)?;
         fs::remove_dir_all(directory)?;
         Ok(rate)
     }
 
-    /// So many streams append so many events each, all at once.
-    fn each(&self, disk: &Disk, streams: usize, events: usize, keep: u64) -> Result<()> {
+    /// These streams append, all at once.
+    fn each(&self, disk: &Disk, streams: Range<usize>, load: &Load) -> Result<()> {
         self.runtime.block_on(async {
-            let stream = |at| tokio::spawn(stream(begin(disk, at), events as u64, keep));
-            for stream in (0..streams).map(stream).collect::<Vec<_>>() {
+            let stream = |at| tokio::spawn(stream(begin(disk, at), *load));
+            for stream in streams.map(stream).collect::<Vec<_>>() {
                 stream.await??;
             }
             Ok(())
@@ -135,37 +146,47 @@ impl Bench {
 
     // === Reading ===
 
-    /// Makes segments of 1 GiB in which everything is alive.
-    fn fill(&self, name: &str, streams: usize) -> Result<Filled> {
+    /// Makes segments of about this size in which everything is alive.
+    fn fill(&self, name: &str, streams: usize, events: u32, size: usize) -> Result<Filled> {
         let directory = self.directory.join(name);
         let _ = fs::remove_dir_all(&directory);
         let settings = settings(&directory, Sync::Never);
         let disk = Disk::open(settings.clone())?;
-        let size = (1 << 30) / self.part;
-        let events = size / record_bytes() / streams;
-        self.each(&disk, streams, events, u64::MAX)?;
+        let in_turn = name.contains("in turn");
+        let records = size / self.part / record_bytes(events) / streams;
+        let load = Load {
+            records: records as u64,
+            events,
+            keep: u64::MAX,
+        };
+        if in_turn {
+            self.each(&disk, 0..streams, &load)?;
+        } else {
+            (0..streams).try_for_each(|at| self.each(&disk, at..at + 1, &load))?;
+        }
         self.close(&disk)?;
         Ok(Filled {
             name: name.to_owned(),
             settings,
-            size: events * streams * record_bytes(),
+            streams,
+            records: records * streams,
+            size: records * streams * record_bytes(events),
         })
     }
 
-    fn reads(&self, table: &mut Table, filled: &Filled, streams: usize) -> Result<()> {
+    fn reads(&self, table: &mut Table, filled: &Filled) -> Result<()> {
         let name = &filled.name;
         let start = Instant::now();
         let disk = Disk::open(filled.settings.clone())?;
         let seconds = start.elapsed().as_secs_f64();
-        table.add(format!("recovery of 1 GiB, {name}"), "s", seconds);
-        for lanes in [1, 2] {
-            if lanes > streams {
-                break;
-            }
+        let gib = filled.size as f64 / f64::from(1 << 30);
+        let what = format!("recovery, {gib:.2} GiB, {name}");
+        table.add(what, "s", seconds);
+        for lanes in 1..=filled.streams.min(2) {
             let start = Instant::now();
-            let found = self.replay(&disk, streams, lanes)?;
+            let found = self.replay(&disk, filled.streams, lanes)?;
             let rate = filled.size as f64 / start.elapsed().as_secs_f64() / 1e6;
-            if found * record_bytes() != filled.size {
+            if found != filled.records {
                 return Err(format!("{found} records were found").into());
             }
             let lanes = if lanes > 1 { ", two at a time" } else { "" };
@@ -192,10 +213,23 @@ impl Bench {
     }
 }
 
+/// What a stream appends.
+#[derive(Clone, Copy)]
+struct Load {
+    records: u64,
+    /// In each record.
+    events: u32,
+    /// How many events a stream keeps.
+    keep: u64,
+}
+
 struct Filled {
     name: String,
     settings: DiskSettings,
-    /// Bytes of its records' frames.
+    streams: usize,
+    /// Of all streams.
+    records: usize,
+    /// Bytes of their frames.
     size: usize,
 }
 
@@ -218,28 +252,30 @@ fn begin(disk: &Disk, at: usize) -> Option<Box<dyn Replica>> {
 
 async fn stream(
     replica: Option<Box<dyn Replica>>,
-    events: u64,
-    keep: u64,
+    load: Load,
 ) -> std::result::Result<(), JournalError> {
     let mut replica = replica.ok_or_else(|| JournalError::new("no place for a stream"))?;
-    for at in 1..=events {
-        if let Some(kept) = replica.append(event(at, at.saturating_sub(keep))) {
+    for at in 0..load.records {
+        let first = at * u64::from(load.events) + 1;
+        let record = record(first, first.saturating_sub(load.keep), load.events);
+        if let Some(kept) = replica.append(record) {
             kept.await?;
         }
     }
     Ok(())
 }
 
-fn event(first: u64, low: u64) -> Record {
-    static BLOCK: [u8; EVENT as usize] = [b'x'; EVENT as usize];
+fn record(first: u64, low: u64, events: u32) -> Record {
+    static BLOCKS: [u8; 16 * EVENT as usize] = [b'x'; 16 * EVENT as usize];
+    let entry = |at| Entry {
+        end: at * EVENT,
+        id: None,
+    };
     Record {
         batch: Batch {
             first,
-            bytes: Bytes::from_static(&BLOCK),
-            entries: vec![Entry {
-                end: EVENT,
-                id: None,
-            }],
+            bytes: Bytes::from_static(&BLOCKS[..(events * EVENT) as usize]),
+            entries: (1..=events).map(entry).collect(),
             seams: Vec::new(),
         },
         state: Bytes::from_static(b"some state"),
@@ -248,16 +284,16 @@ fn event(first: u64, low: u64) -> Record {
     }
 }
 
-/// Bytes of one such record on disk: its frame, and what it says of itself.
-fn record_bytes() -> usize {
+/// Bytes of such a record on disk: its frame, and what it says of itself.
+fn record_bytes(events: u32) -> usize {
     let mut bytes = BytesMut::new();
-    event(100_000, 0).encode(&mut bytes);
+    record(100_000, 0, events).encode(&mut bytes);
     bytes.len() + 12 + 17
 }
 
 /// As many bytes, with one write for as many events as there are streams.
 fn plain(directory: &Path, sync: Sync, events: usize) -> Result<f64> {
-    let group = vec![b'x'; record_bytes() * STREAMS];
+    let group = vec![b'x'; record_bytes(1) * STREAMS];
     let path = directory.join("plain");
     let mut file = File::create(&path)?;
     let start = Instant::now();
@@ -297,7 +333,7 @@ impl Table {
     }
 
     fn print(&self) {
-        println!("{:<42}{:>12}{:>12}{:>12}", "", "median", "least", "most");
+        println!("{:<52}{:>12}{:>12}{:>12}", "", "median", "least", "most");
         for (name, unit, figures) in &self.rows {
             let mut sorted = figures.clone();
             sorted.sort_by(f64::total_cmp);
@@ -307,7 +343,7 @@ impl Table {
                 0
             };
             println!(
-                "{name:<42}{:>12.places$}{:>12.places$}{:>12.places$}  {unit}",
+                "{name:<52}{:>12.places$}{:>12.places$}{:>12.places$}  {unit}",
                 sorted[sorted.len() / 2],
                 sorted[0],
                 sorted[sorted.len() - 1]

@@ -163,6 +163,9 @@ impl Frame {
     }
 }
 
+/// Bytes of the numbers before a record: of its stream, and its ordinal.
+const NUMBERS: usize = 16;
+
 /// Appends the body of a [`Frame::Record`] up to the record.
 pub(super) fn put_record(out: &mut BytesMut, number: u64, ordinal: u64) {
     put_kind(out, RECORD, number);
@@ -233,6 +236,15 @@ pub(super) fn look(segment: u32, bytes: &[u8]) -> Found {
         Some(body) if crc32fast::hash(body) == sum => Found::Whole(len),
         Some(_) => Found::Damage,
     }
+}
+
+/// The record in a frame of it, if that is whole.
+pub(super) fn record(segment: u32, frame: &[u8]) -> Option<&[u8]> {
+    let Found::Whole(len) = look(segment, frame) else {
+        return None;
+    };
+    let (kind, rest) = frame.get(HEADER..HEADER + len)?.split_first()?;
+    matches!(*kind, RECORD | MOVED).then_some(rest.get(NUMBERS..)?)
 }
 
 fn check(segment: u32, header: &[u8]) -> u32 {
