@@ -94,7 +94,7 @@ impl Writer {
         number: u64,
         record: &Record,
     ) -> Result<(u64, Place), JournalError> {
-        if record.batch.first == 0 {
+        if !record.outline().is_sane() {
             return Err(JournalError::new("a record has no position"));
         }
         let stream = self.index.streams.get(&number);
@@ -139,10 +139,9 @@ impl Writer {
     /// Adds a frame to the group, in a segment that has room for it.
     pub(super) fn put(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<Place, JournalError> {
         let mut body = mem::take(&mut self.group.body);
-        body.clear();
         write(&mut body);
         let place = self.put_body(&body);
-        self.group.body = body;
+        self.group.body = emptied(body);
         place
     }
 

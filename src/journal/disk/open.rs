@@ -8,7 +8,7 @@ use super::shared::Shared;
 use super::state::State;
 use super::storage::{Storage, contents, replace};
 use super::writer::Writer;
-use crate::journal::JournalError;
+use crate::journal::{Health, JournalError};
 
 /// Reads what there is and starts the writer. Returns the way to it, and the
 /// secret.
@@ -44,7 +44,13 @@ pub(super) fn open(
     let state = State::running(writer.settings.sync, writer.storage.boot());
     state.write(&*writer.storage).map_err(failed)?;
     let thread = std::thread::Builder::new().name("journal".to_owned());
-    thread.spawn(move || writer.run()).map_err(failed)?;
+    let end = End(Arc::clone(&shared));
+    let run = move || {
+        // Dropped last, also if this panics.
+        let _end = end;
+        writer.run();
+    };
+    thread.spawn(run).map_err(failed)?;
     Ok((shared, secret))
 }
 
@@ -98,6 +104,23 @@ fn refused(name: &str, refusal: Refusal) -> JournalError {
              one that wrote it, or another directory"
         ),
     })
+}
+
+/// However the writer ends: nobody waits for an answer that never comes.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        drop(self.0.queue.close());
+        if std::thread::panicking() {
+            self.0.set_health(Health {
+                durable: false,
+                detail: "journal: its writer failed, which is a mistake in it; streams go on in \
+                         memory until the process is started again: please report what it said"
+                    .to_owned(),
+            });
+        }
+    }
 }
 
 const SECRET: &str = "secret";

@@ -235,7 +235,11 @@ impl Writer {
 
     /// Removes a segment. False if that failed.
     fn unlink(&mut self, number: u32) -> bool {
-        let removed = self.storage.remove(&segment::name(number));
+        let removed = match self.storage.remove(&segment::name(number)) {
+            // It was removed before, but not yet for good.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
         match removed.and_then(|()| self.storage.sync()) {
             Ok(()) => {
                 self.index.segments.remove(number);
