@@ -9,6 +9,8 @@
 //!   Their records lie in turn, with one event each, which is the worst case;
 //!   then with 16 events each, as a busy upstream sends them; then each stream's
 //!   lie together. All of it is in the page cache.
+//! * What 100,000 streams of one event take in memory, once they are found at
+//!   the start.
 //!
 //! Everything is done once in each of several rounds, so that a disturbance
 //! strikes all alike; the figure is the median, beside it the least and the
@@ -24,6 +26,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -42,10 +45,18 @@ const KEEP: u64 = 1024;
 
 const ROUNDS: usize = 5;
 
+/// With this argument, and a directory, it does only that.
+const OPEN: &str = "--open";
+
 /// No round is begun after this, however slow the machine.
 const ENOUGH: Duration = Duration::from_secs(120);
 
 fn main() -> Result<()> {
+    if let [_, open_it, directory] = &std::env::args().collect::<Vec<_>>()[..]
+        && open_it == OPEN
+    {
+        return open(Path::new(directory));
+    }
     let quick = std::env::args().any(|argument| argument == "--quick");
     // `cargo test --benches` only wants to know that it starts.
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -76,6 +87,7 @@ struct Bench {
 impl Bench {
     fn run(&self, table: &mut Table) -> Result<()> {
         let start = Instant::now();
+        self.many(table, 100_000)?;
         let filled = [
             self.fill("64 in turn", STREAMS, 1, 1 << 30)?,
             self.fill("64 in turn, 16 in a record", STREAMS, 16, 1 << 30)?,
@@ -193,6 +205,36 @@ impl Bench {
             table.add(format!("replay, {name}{lanes}"), "MB/s", rate);
         }
         self.close(&disk)
+    }
+
+    /// Many streams of which nobody has any.
+    fn many(&self, table: &mut Table, streams: usize) -> Result<()> {
+        let streams = streams / self.part;
+        let settings = settings(&self.directory.join("many"), Sync::Never);
+        let _ = fs::remove_dir_all(&settings.path);
+        let disk = Disk::open(settings.clone())?;
+        let load = Load {
+            records: 1,
+            events: 1,
+            keep: u64::MAX,
+        };
+        self.each(&disk, 0..streams, &load)?;
+        self.close(&disk)?;
+        // In a process of its own: this one has memory to spare by now.
+        let opened = Command::new(std::env::current_exe()?)
+            .arg(OPEN)
+            .arg(&settings.path)
+            .output()?;
+        let printed = String::from_utf8(opened.stdout)?;
+        let mut figures = printed.split_whitespace().map(str::parse::<f64>);
+        let (Some(seconds), Some(bytes)) = (figures.next(), figures.next()) else {
+            return Err(String::from_utf8(opened.stderr)?.into());
+        };
+        let what = format!("recovery, {streams} streams of one event");
+        table.add(what, "s", seconds?);
+        let each = bytes? / streams as f64;
+        table.add("  memory for each".to_owned(), "bytes", each);
+        Ok(())
     }
 
     /// Finds every stream, and returns how many records there are.
@@ -314,6 +356,27 @@ fn plain(directory: &Path, sync: Sync, events: usize) -> Result<f64> {
     file.sync_data()?;
     fs::remove_file(path)?;
     Ok(rate)
+}
+
+/// Opens a directory, and prints how many seconds and bytes that took.
+fn open(directory: &Path) -> Result<()> {
+    let before = resident()?;
+    let start = Instant::now();
+    let disk = Disk::open(settings(directory, Sync::Never))?;
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{seconds} {}", resident()?.saturating_sub(before));
+    drop(disk);
+    Ok(())
+}
+
+/// What this process has in memory, in bytes. Nothing where it cannot be known.
+fn resident() -> Result<usize> {
+    let Ok(status) = fs::read_to_string("/proc/self/status") else {
+        return Ok(0);
+    };
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    Ok(kilobytes.unwrap_or("0").parse::<usize>()? << 10)
 }
 
 // === Figures ===

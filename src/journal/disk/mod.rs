@@ -59,6 +59,9 @@
 //! failed is not believed beyond its last good sync. When the disk works again
 //! each stream is told how far the journal has it.
 //!
+//! Why these are files of its own and not those of a library:
+//! `docs/design-notes.md`.
+//!
 //! # What is not
 //!
 //! A disk that lies about syncs, or loses what it had for good, is found out
