@@ -51,6 +51,7 @@ async fn released_it_is_the_next_ones_or_the_same_ones_again() {
     owner.attend(true);
     assert_eq!(news(&mut owner).await, OWNED);
 
+    owner.attend(false);
     let (_, mut follower) = join(&there, &name("s")).await;
     within("release", owner.release().unwrap()).await.unwrap();
     assert_eq!(until(&mut follower, &OWNED).await, []);

@@ -88,6 +88,8 @@ pub struct Lease {
     alone: bool,
     /// When the lease of another owner ends, if nothing is heard of it.
     free: Option<Instant>,
+    /// Others go first until then.
+    yields: Option<Instant>,
     /// When Redis answered last.
     heard: Instant,
     /// When it is to be asked next.
@@ -112,6 +114,7 @@ impl Lease {
             keen: false,
             alone: false,
             free: None,
+            yields: None,
             heard: now,
             next: now,
         }
@@ -142,9 +145,9 @@ impl Lease {
                 (until.is_some() && now >= self.next).then_some(Call::Renew)
             }
             Stand::Follows => {
-                let free = self.free.is_none_or(|at| now >= at);
-                let strive = self.strives() && free;
-                let moment = self.strives() && self.free.is_some_and(|at| now >= at);
+                // Whether the other's lease has ended is for Redis to say.
+                let strive = self.strives() && self.yields.is_none_or(|at| now >= at);
+                let moment = strive && self.free.is_some_and(|at| now >= at);
                 (now >= self.next || moment).then_some(Call::Look { strive })
             }
         }
@@ -156,6 +159,7 @@ impl Lease {
             Stand::Owns { until } => until.map(|until| until.min(self.next)),
             Stand::Follows => {
                 let free = self.free.filter(|_| self.strives());
+                let free = free.map(|at| self.yields.map_or(at, |yields| at.max(yields)));
                 [Some(self.next), free, self.alone_at()]
                     .into_iter()
                     .flatten()
@@ -255,11 +259,8 @@ impl Lease {
     }
 
     /// Somebody said that it is to be looked at.
-    pub fn stirred(&mut self, freed: bool, now: Instant) {
+    pub fn stirred(&mut self, now: Instant) {
         self.next = now;
-        if freed && self.stand == Stand::Follows {
-            self.free = Some(now);
-        }
     }
 
     /// What was asked is not answered.
@@ -282,7 +283,8 @@ impl Lease {
         self.stand = Stand::Follows;
         self.keen = false;
         self.next = now + self.terms.beat;
-        self.free = Some(self.next);
+        self.free = None;
+        self.yields = Some(self.next);
     }
 
     // === Transitions ===

@@ -4,8 +4,10 @@ mod client;
 mod journal;
 mod keeper;
 mod keys;
-pub mod lease;
+mod lease;
 mod lock;
+#[cfg(test)]
+mod model;
 mod place;
 mod replica;
 mod scripts;

@@ -144,13 +144,13 @@ pub(super) struct State {
     turn: u64,
     appending: Option<Appending>,
     birth: String,
-    /// Counts how often what was kept may have been replaced by something else;
-    /// this is the one by which `high` is known.
-    branch: u64,
+    /// What was kept may have been replaced by something else; this names the
+    /// line of records of which `high` is one.
+    branch: String,
     /// The last block that was read or kept, whatever became of it.
     high: u64,
     /// The branch of an owner that gives back what Redis lost up to `high`.
-    refilled: Option<u64>,
+    refilled: Option<String>,
     head: Option<Head>,
     cursor: Cursor,
     /// The stream is ours, but what others appended is to be read first: the
@@ -190,8 +190,8 @@ impl State {
             token: 0,
             turn: 0,
             appending: None,
+            branch: birth.clone(),
             birth,
-            branch: 0,
             high: 0,
             refilled: None,
             head: None,
@@ -238,7 +238,10 @@ impl State {
         now: Instant,
     ) -> Self {
         let lease = Lease::following(common.terms, now);
-        Self::new(common, id, keys, lease)
+        let mut state = Self::new(common, id, keys, lease);
+        // Until this place is known to the keeper, it hears of nothing.
+        state.behind = true;
+        state
     }
 
     // === How things stand ===
@@ -522,7 +525,7 @@ impl State {
     fn seen(&mut self, reply: &mut Reply) -> Result<(), Strange> {
         let last = reply.number()?;
         self.birth = reply.text()?;
-        self.branch = reply.number()?;
+        self.branch = reply.text()?;
         self.behind |= last > self.cursor.last;
         Ok(())
     }
@@ -532,7 +535,7 @@ impl State {
         let last = reply.number()?;
         let continuous = reply.number()? == 1;
         self.birth = reply.text()?;
-        let branch = reply.number()?;
+        let branch = reply.text()?;
         let known = reply.number()? == 1;
         if let Some(head) = &mut self.head {
             head.known = known;
@@ -571,7 +574,7 @@ impl State {
             _ => {}
         }
         self.birth = reply.text()?;
-        let branch = reply.number()?;
+        let branch = reply.text()?;
         let _last = reply.number()?;
         let entries = reply.entries()?;
         if self.refilled.is_none() {
@@ -634,15 +637,14 @@ impl State {
     pub(super) fn stirred(&mut self, what: &[u8], now: Instant) {
         match what {
             b"record" => self.behind = true,
-            b"free" => self.lease.stirred(true, now),
-            _ => self.lease.stirred(false, now),
+            _ => self.lease.stirred(now),
         }
     }
 
     /// What was published for a while may have been missed.
     pub(super) fn may_have_missed(&mut self, now: Instant) {
         self.behind = true;
-        self.lease.stirred(false, now);
+        self.lease.stirred(now);
     }
 
     // === What the stream wants ===
@@ -776,7 +778,9 @@ impl State {
         };
         if last >= self.high {
             self.high = last;
-            self.branch = self.refilled.take().unwrap_or(self.branch);
+            if let Some(branch) = self.refilled.take() {
+                self.branch = branch;
+            }
         }
         self.lease.confirmed(when.sent, when.now);
         Ok(Appended::Kept)

@@ -4,8 +4,8 @@ local birth, branch, last = get('birth', 'branch', 'last')
 if not birth then
   return {'none'}
 end
-if is_other(ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])) then
+if is_other(ARGV[1], ARGV[2], tonumber(ARGV[3])) then
   return {'other'}
 end
 local found = redis.call('XRANGE', log, '(' .. ARGV[4], '+', 'COUNT', ARGV[5])
-return {'records', birth, tonumber(branch), last, found}
+return {'records', birth, branch, last, found}
