@@ -71,6 +71,14 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
+/// Whether an upstream that is a proxy of this kind says that events are known
+/// or feared lost.
+pub(crate) fn tells_of_gap(headers: &HeaderMap) -> bool {
+    headers
+        .get(SSE_RESUME)
+        .is_some_and(|resumed| resumed == Resumed::Gap.as_str())
+}
+
 /// Makes a head fit for an event stream that must not be held up on its way.
 pub(crate) fn dress(headers: &mut HeaderMap, resumed: Option<Resumed>) {
     *headers = fitted(std::mem::take(headers));

@@ -13,12 +13,15 @@
 
 pub mod backoff;
 pub mod create;
+mod epochs;
 pub mod id;
+mod keeper;
 pub mod key;
 mod overlap;
 pub mod policy;
 pub mod pump;
 pub mod registry;
+pub mod saved;
 pub mod session;
 pub mod source;
 #[expect(clippy::module_inception, reason = "the noun the reader looks for")]

@@ -43,9 +43,9 @@ async fn random_histories_are_read_alike_by_all() {
             if random.u8(..10) == 0 {
                 followers.push(join(&journals[random.usize(1..3)], &stream).await);
             }
-            let first = written.last().map_or(1, |r: &tower_sse::journal::Record| {
-                r.batch.last() + 1
-            });
+            let first = written
+                .last()
+                .map_or(1, |r: &tower_sse::journal::Record| r.batch.last() + 1);
             let next = record(first, first + random.u64(..5) - 1);
             keep(&mut owner, next.clone()).await;
             written.push(next);
@@ -76,8 +76,14 @@ async fn a_follower_that_does_not_poll_is_sent_nothing() {
     let (_, mut follower) = join(&there, &name("s")).await;
     let reads = || async {
         let mut redis = server.connection().await;
-        let text: String = redis::cmd("INFO").arg("commandstats").query_async(&mut redis).await.unwrap();
-        let line = text.lines().find(|line| line.starts_with("cmdstat_xrange:"));
+        let text: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("cmdstat_xrange:"));
         line.map_or(0, |line| {
             let calls = line.split(['=', ',']).nth(1).unwrap();
             calls.parse::<u64>().unwrap()
@@ -139,5 +145,8 @@ async fn one_whose_records_were_trimmed_meanwhile_is_given_the_rest() {
         keep(&mut owner, record).await;
     }
     let first = next_record(&mut follower).await;
-    assert!(first.batch.first == 2 || first.batch.first == 18, "{first:?}");
+    assert!(
+        first.batch.first == 2 || first.batch.first == 18,
+        "{first:?}"
+    );
 }

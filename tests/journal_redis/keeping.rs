@@ -58,7 +58,10 @@ async fn what_is_no_longer_retained_is_trimmed_but_for_the_newest_record() {
         keep(&mut owner, record).await;
     }
     let found = find(&journal, &name("s")).await.unwrap().records;
-    assert_eq!(found.iter().map(|r| r.batch.first).collect::<Vec<_>>(), [15, 17]);
+    assert_eq!(
+        found.iter().map(|r| r.batch.first).collect::<Vec<_>>(),
+        [15, 17]
+    );
 
     let mut last = record(19, 20);
     last.low = 20;
@@ -90,7 +93,13 @@ async fn nothing_is_left_after_the_time_it_is_to_be_kept() {
     let mut redis = server.connection().await;
     eventually("redis is empty", || {
         let mut redis = redis.clone();
-        async move { redis::cmd("DBSIZE").query_async::<u64>(&mut redis).await.unwrap() == 0 }
+        async move {
+            redis::cmd("DBSIZE")
+                .query_async::<u64>(&mut redis)
+                .await
+                .unwrap()
+                == 0
+        }
     })
     .await;
     assert!(find(&journal, &name("s")).await.is_none());
@@ -114,11 +123,16 @@ async fn an_alias_is_given_once() {
     let journals: Vec<_> = (0..4).map(|_| journal(server.url())).collect();
     let claims = (0..20).map(|n| {
         let stream = name(&format!("stream {n}"));
-        let answer = journals[n % 4].alias(&name("alias"), &stream, RETAIN).unwrap();
+        let answer = journals[n % 4]
+            .alias(&name("alias"), &stream, RETAIN)
+            .unwrap();
         async move { (stream, answer.await.unwrap()) }
     });
     let answers = within("aliases", futures_util::future::join_all(claims)).await;
-    let winners: Vec<_> = answers.iter().filter(|(_, other)| other.is_none()).collect();
+    let winners: Vec<_> = answers
+        .iter()
+        .filter(|(_, other)| other.is_none())
+        .collect();
     let [(winner, None)] = winners[..] else {
         panic!("one winner, not {winners:?}");
     };
@@ -137,11 +151,20 @@ async fn an_alias_lives_as_long_after_its_last_use_as_it_says() {
     let short = Duration::from_millis(200);
     let given = |stream: &str| journal.alias(&name("alias"), &name(stream), short).unwrap();
     assert_eq!(within("alias", given("one")).await.unwrap(), None);
-    assert_eq!(within("alias", given("two")).await.unwrap(), Some(name("one")));
+    assert_eq!(
+        within("alias", given("two")).await.unwrap(),
+        Some(name("one"))
+    );
     let mut redis = server.connection().await;
     eventually("redis is empty", || {
         let mut redis = redis.clone();
-        async move { redis::cmd("DBSIZE").query_async::<u64>(&mut redis).await.unwrap() == 0 }
+        async move {
+            redis::cmd("DBSIZE")
+                .query_async::<u64>(&mut redis)
+                .await
+                .unwrap()
+                == 0
+        }
     })
     .await;
     assert_eq!(within("alias", given("two")).await.unwrap(), None);
@@ -177,5 +200,8 @@ async fn a_claim_that_is_dropped_goes_to_the_next() {
     };
     let second = there.claim(&name("s")).unwrap();
     drop(first);
-    assert!(matches!(within("claim", second).await.unwrap(), Claim::Mine(_)));
+    assert!(matches!(
+        within("claim", second).await.unwrap(),
+        Claim::Mine(_)
+    ));
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tower_sse::journal::redis::{OnLoss, Redis};
+use tower_sse::journal::OnLoss;
+use tower_sse::journal::redis::Redis;
 use tower_sse::journal::{Appended, Journal, News};
 
 use super::*;
@@ -28,13 +29,18 @@ async fn answers_that_are_lost_make_nothing_twice() {
         // If that took longer than the lease, it has to be had again.
         while let Some(news) = no_news(&mut owner).await {
             if news == News::Disowned {
-                let again = News::Owned { continuous: true, last: n };
+                let again = News::Owned {
+                    continuous: true,
+                    last: n,
+                };
                 until(&mut owner, &again).await;
             }
         }
     }
     let records = find(&there, &name("s")).await.unwrap().records;
-    let wanted: Vec<_> = std::iter::once(record(1, 3)).chain((4..8).map(|n| record(n, n))).collect();
+    let wanted: Vec<_> = std::iter::once(record(1, 3))
+        .chain((4..8).map(|n| record(n, n)))
+        .collect();
     assert_eq!(records, wanted);
 }
 
@@ -64,7 +70,13 @@ async fn an_append_that_was_given_up_comes_back_as_news_if_it_is_kept() {
     relay.set(Weather::Fine);
     assert_eq!(news(&mut owner).await, News::Disowned);
     assert_eq!(next_record(&mut owner).await, record(4, 4));
-    assert_eq!(news(&mut owner).await, News::Owned { continuous: true, last: 4 });
+    assert_eq!(
+        news(&mut owner).await,
+        News::Owned {
+            continuous: true,
+            last: 4
+        }
+    );
     keep(&mut owner, record(5, 5)).await;
 }
 
@@ -84,7 +96,13 @@ async fn a_pause_of_redis_pauses_appends() {
     server.signal("-CONT");
     // Nobody else has taken it, so it is kept, and only then is it owned again.
     assert_eq!(within("append", appending).await.unwrap(), Appended::Kept);
-    assert_eq!(news(&mut owner).await, News::Owned { continuous: true, last: 4 });
+    assert_eq!(
+        news(&mut owner).await,
+        News::Owned {
+            continuous: true,
+            last: 4
+        }
+    );
     keep(&mut owner, record(5, 5)).await;
 }
 
@@ -96,7 +114,10 @@ async fn a_redis_that_forgot_everything_is_given_it_again() {
     keep(&mut owner, record(1, 3)).await;
     server.kill();
     server.run().await;
-    let forgotten = News::Owned { continuous: false, last: 0 };
+    let forgotten = News::Owned {
+        continuous: false,
+        last: 0,
+    };
     until(&mut owner, &forgotten).await;
     keep(&mut owner, record(1, 3)).await;
     keep(&mut owner, record(4, 4)).await;
@@ -136,14 +157,20 @@ async fn after_a_restart_a_new_owner_does_not_vouch_for_what_was_before() {
     within("close", here.close().unwrap()).await.unwrap();
     assert_eq!(
         news(&mut follower).await,
-        News::Owned { continuous: true, last: 3 }
+        News::Owned {
+            continuous: true,
+            last: 3
+        }
     );
     server.kill();
     assert_eq!(news(&mut follower).await, News::Disowned);
     server.run().await;
     assert_eq!(
         news(&mut follower).await,
-        News::Owned { continuous: false, last: 3 }
+        News::Owned {
+            continuous: false,
+            last: 3
+        }
     );
     keep(&mut follower, record(4, 4)).await;
 }
@@ -162,7 +189,14 @@ async fn a_follower_that_has_read_what_redis_lost_and_others_replaced_diverges()
     relay.set(Weather::Cut);
     let mut redis = server.connection().await;
     redis::cmd("FLUSHALL").exec_async(&mut redis).await.unwrap();
-    until(&mut owner, &News::Owned { continuous: false, last: 0 }).await;
+    until(
+        &mut owner,
+        &News::Owned {
+            continuous: false,
+            last: 0,
+        },
+    )
+    .await;
     // It goes on elsewhere, further than what the follower has.
     keep(&mut owner, written_by("other", 1, 20)).await;
     relay.set(Weather::Fine);
@@ -187,7 +221,10 @@ async fn who_is_to_go_on_alone_does_and_is_sorted_out_afterwards() {
     assert_eq!(news(&mut owner).await, News::Alone);
     assert_eq!(append(&mut owner, record(4, 4)).await, Appended::Disowned);
     relay.set(Weather::Fine);
-    let back = News::Owned { continuous: false, last: 3 };
+    let back = News::Owned {
+        continuous: false,
+        last: 3,
+    };
     assert_eq!(news(&mut owner).await, back);
     keep(&mut owner, record(4, 4)).await;
 
@@ -195,7 +232,10 @@ async fn who_is_to_go_on_alone_does_and_is_sorted_out_afterwards() {
     let (_, mut follower) = join(&there, &name("s")).await;
     relay.set(Weather::Cut);
     until(&mut owner, &News::Alone).await;
-    let taken = News::Owned { continuous: true, last: 4 };
+    let taken = News::Owned {
+        continuous: true,
+        last: 4,
+    };
     assert_eq!(news(&mut follower).await, taken);
     relay.set(Weather::Fine);
     assert_eq!(news(&mut owner).await, News::Diverged);
@@ -205,8 +245,13 @@ async fn who_is_to_go_on_alone_does_and_is_sorted_out_afterwards() {
 async fn redis_need_not_be_there_at_first() {
     let port = free_port();
     let journal = journal(format!("redis://127.0.0.1:{port}"));
-    let error = within("claim", journal.claim(&name("s")).unwrap()).await.unwrap_err();
-    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+    let error = within("claim", journal.claim(&name("s")).unwrap())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains(&format!("127.0.0.1:{port}")),
+        "{error}"
+    );
     assert!(!journal.health().durable);
 
     let mut place = journal.follow(&name("s")).unwrap();
@@ -217,7 +262,13 @@ async fn redis_need_not_be_there_at_first() {
     let appending = created.append(record(1, 1)).unwrap();
 
     let _server = Server::at(port, &[], Directory::new()).await;
-    assert_eq!(news(&mut place).await, News::Owned { continuous: true, last: 0 });
+    assert_eq!(
+        news(&mut place).await,
+        News::Owned {
+            continuous: true,
+            last: 0
+        }
+    );
     keep(&mut place, record(1, 2)).await;
     assert_eq!(find(&journal, &name("s")).await.unwrap().head, "head");
     assert_eq!(within("append", appending).await.unwrap(), Appended::Kept);

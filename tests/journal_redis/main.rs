@@ -1,6 +1,11 @@
 //! The journal in Redis, against real servers that the tests start.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "how a test fails"
+)]
 
 mod following;
 mod keeping;

@@ -19,11 +19,15 @@ async fn an_owner_that_is_dropped_is_replaced_at_once() {
     let mut long = settings(server.url());
     // So that only the handover can be the reason.
     long.lease = Duration::from_secs(60);
-    let [here, there] = [(); 2].map(|()| tower_sse::journal::redis::Redis::connect(long.clone()).unwrap());
+    let [here, there] =
+        [(); 2].map(|()| tower_sse::journal::redis::Redis::connect(long.clone()).unwrap());
     let mut owner = begin(&here, &name("s")).await;
     keep(&mut owner, record(1, 3)).await;
     let (_, mut follower) = join(&there, &name("s")).await;
-    eventually("the follower has looked", || async { subscribers(&server).await >= 3 }).await;
+    eventually("the follower has looked", || async {
+        subscribers(&server).await >= 3
+    })
+    .await;
     drop(owner);
     assert_eq!(news(&mut follower).await, OWNED);
     keep(&mut follower, record(4, 4)).await;
@@ -70,10 +74,10 @@ async fn an_owner_that_is_cut_off_is_replaced_and_knows_before() {
     assert_eq!(news(&mut owner).await, News::Readers(true));
 
     relay.set(Weather::Silent);
-    let (disowned, owned) = tokio::join!(
-        async { (news(&mut owner).await, Instant::now()) },
-        async { (news(&mut follower).await, Instant::now()) },
-    );
+    let (disowned, owned) =
+        tokio::join!(async { (news(&mut owner).await, Instant::now()) }, async {
+            (news(&mut follower).await, Instant::now())
+        },);
     assert_eq!(disowned.0, News::Disowned);
     assert_eq!(owned.0, OWNED);
     assert!(disowned.1 < owned.1, "the old owner learns first");
@@ -111,7 +115,11 @@ async fn what_a_deposed_owner_appends_is_refused() {
     // noticed. (Its own renewals would take the lease back, so the follower is
     // made to look in the same moment.)
     let mut redis = server.connection().await;
-    let key: Vec<String> = redis::cmd("KEYS").arg("*:meta").query_async(&mut redis).await.unwrap();
+    let key: Vec<String> = redis::cmd("KEYS")
+        .arg("*:meta")
+        .query_async(&mut redis)
+        .await
+        .unwrap();
     let deposed: () = redis::cmd("HSET")
         .arg(&key[0])
         .arg(&["owner", "", "until", "0"])
@@ -119,9 +127,17 @@ async fn what_a_deposed_owner_appends_is_refused() {
         .await
         .unwrap();
     let () = deposed;
-    redis::cmd("PUBLISH").arg(&key[0]).arg("free").exec_async(&mut redis).await.unwrap();
+    redis::cmd("PUBLISH")
+        .arg(&key[0])
+        .arg("free")
+        .exec_async(&mut redis)
+        .await
+        .unwrap();
     assert_eq!(news(&mut follower).await, OWNED);
-    assert_eq!(append(&mut owner, written_by("old", 4, 4)).await, Appended::Disowned);
+    assert_eq!(
+        append(&mut owner, written_by("old", 4, 4)).await,
+        Appended::Disowned
+    );
     until(&mut owner, &News::Disowned).await;
     keep(&mut follower, record(4, 4)).await;
     let (records, _) = join(&here, &name("s")).await;

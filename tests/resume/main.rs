@@ -14,6 +14,8 @@ mod cursor_table;
 mod drain;
 mod head;
 mod heartbeats;
+mod journal;
+mod journal_chaos;
 mod limits;
 mod named;
 mod one_shot;

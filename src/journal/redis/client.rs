@@ -340,7 +340,10 @@ fn servers(settings: &RedisSettings) -> Result<Vec<ConnectionInfo>, String> {
     let read = |(at, url): (usize, &String)| {
         // What the parser says may quote the URL, and that may hold a password.
         let server = url.as_str().into_connection_info().map_err(|_| {
-            format!("URL {} is none of Redis: redis://user:password@host:port/db is", at + 1)
+            format!(
+                "URL {} is none of Redis: redis://user:password@host:port/db is",
+                at + 1
+            )
         })?;
         let tcp = TcpSettings::default().set_nodelay(true);
         Ok(server.set_tcp_settings(tcp))

@@ -12,10 +12,10 @@ use super::lease::Terms;
 use super::place::{Common, Place, Sent, State};
 use super::replica::RedisReplica;
 use super::scripts::{self, Argument, Call, Strange};
-use super::settings::{OnLoss, RedisSettings};
+use super::settings::RedisSettings;
 use super::{keys, tail};
 use crate::journal::{
-    Claim, Health, Journal, JournalError, Kept, Name, News, Replica, Reply,
+    Claim, Health, Journal, JournalError, Kept, Name, News, OnLoss, Replica, Reply,
 };
 
 /// How long [`Journal::close`] takes at most.
@@ -123,6 +123,25 @@ impl Journal for Redis {
         }))
     }
 
+    fn unalias(&self, alias: &Name) {
+        let key = keys::alias(&self.0.settings.prefix, alias);
+        let client = Arc::clone(&self.0.shared.client);
+        tokio::spawn(async move {
+            let call = Call::new(&scripts::UNALIAS, &[key], []);
+            if client.call(&call).await.is_err() {
+                tracing::warn!("a name stays given although nothing came of it");
+            }
+        });
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn on_loss(&self) -> OnLoss {
+        self.0.settings.on_loss
+    }
+
     fn health(&self) -> Health {
         let condition = self.0.shared.client.condition();
         let (owned, followed) = self.0.shared.count();
@@ -163,7 +182,10 @@ impl Journaling {
         stream: &Name,
         state: impl FnOnce(Arc<Common>, u64, [String; 2], Instant) -> State,
     ) -> Seat {
-        let (id, keys) = (self.shared.id(), keys::stream(&self.settings.prefix, stream));
+        let (id, keys) = (
+            self.shared.id(),
+            keys::stream(&self.settings.prefix, stream),
+        );
         let common = Arc::clone(&self.shared.common);
         let state = state(common, id, keys.clone(), Instant::now());
         Seat {
@@ -265,7 +287,9 @@ impl Seat {
     async fn kept(self) -> Result<Claim, Failure> {
         match self.find().await? {
             Some(kept) => Ok(Claim::Kept(kept)),
-            None => Err(Failure::new("the stream was forgotten while it was asked for")),
+            None => Err(Failure::new(
+                "the stream was forgotten while it was asked for",
+            )),
         }
     }
 }

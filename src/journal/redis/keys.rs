@@ -26,7 +26,10 @@ pub(super) fn alias(prefix: &str, alias: &Name) -> String {
 pub(super) fn process(prefix: &str) -> Result<String, getrandom::Error> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits)?;
-    Ok(format!("{{{prefix}:process:{}}}", URL_SAFE_NO_PAD.encode(bits)))
+    Ok(format!(
+        "{{{prefix}:process:{}}}",
+        URL_SAFE_NO_PAD.encode(bits)
+    ))
 }
 
 /// An owner's name: the process's channel, and which acquisition of which of

@@ -141,9 +141,7 @@ impl Lease {
     /// answered, or has [`failed`](Self::failed).
     pub fn due(&self, now: Instant) -> Option<Call> {
         match self.stand {
-            Stand::Owns { until } => {
-                (until.is_some() && now >= self.next).then_some(Call::Renew)
-            }
+            Stand::Owns { until } => (until.is_some() && now >= self.next).then_some(Call::Renew),
             Stand::Follows => {
                 // Whether the other's lease has ended is for Redis to say.
                 let strive = self.strives() && self.yields.is_none_or(|at| now >= at);

@@ -15,4 +15,4 @@ mod settings;
 mod tail;
 
 pub use self::journal::Redis;
-pub use self::settings::{OnLoss, RedisSettings, Topology};
+pub use self::settings::{RedisSettings, Topology};

@@ -218,12 +218,7 @@ impl State {
     }
 
     /// Of a stream that nobody else knows.
-    pub(super) fn created(
-        common: Arc<Common>,
-        id: u64,
-        keys: [String; 2],
-        now: Instant,
-    ) -> Self {
+    pub(super) fn created(common: Arc<Common>, id: u64, keys: [String; 2], now: Instant) -> Self {
         let lease = Lease::unheard_of(common.terms, now);
         let mut state = Self::new(common, id, keys, lease);
         state.owned = true;
@@ -231,12 +226,7 @@ impl State {
     }
 
     /// Of a stream that others may know.
-    pub(super) fn following(
-        common: Arc<Common>,
-        id: u64,
-        keys: [String; 2],
-        now: Instant,
-    ) -> Self {
+    pub(super) fn following(common: Arc<Common>, id: u64, keys: [String; 2], now: Instant) -> Self {
         let lease = Lease::following(common.terms, now);
         let mut state = Self::new(common, id, keys, lease);
         // Until this place is known to the keeper, it hears of nothing.
@@ -440,12 +430,7 @@ impl State {
         self.behind |= ask == Ask::Read;
     }
 
-    pub(super) fn answered(
-        &mut self,
-        ask: Ask,
-        reply: Reply,
-        when: Sent,
-    ) -> Result<(), Strange> {
+    pub(super) fn answered(&mut self, ask: Ask, reply: Reply, when: Sent) -> Result<(), Strange> {
         self.asking = false;
         self.again = None;
         match ask {

@@ -149,10 +149,7 @@ impl Append {
                 generation,
             };
             let last = self.record.batch.last();
-            if let Ok(what) = self
-                .place
-                .with(|state| state.appended(last, reply, when))
-            {
+            if let Ok(what) = self.place.with(|state| state.appended(last, reply, when)) {
                 return Ok(self.give(what));
             }
             return Err(JournalError::new("redis answered an append strangely"));

@@ -24,6 +24,7 @@ macro_rules! scripts {
 
 scripts! {
     ALIAS "alias.lua"
+    UNALIAS "unalias.lua"
     APPEND "append.lua"
     BEGIN "begin.lua"
     CLAIM "claim.lua"

@@ -2,6 +2,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::journal::OnLoss;
+
 /// Where Redis is, and what is to be done when it is not.
 #[derive(Clone)]
 pub struct RedisSettings {
@@ -45,19 +47,6 @@ pub enum Topology {
     },
     /// Nodes of a Redis Cluster.
     Cluster,
-}
-
-/// What happens to streams while Redis is out of reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnLoss {
-    /// Delivery pauses until Redis is back; no event is lost by it and none
-    /// comes twice.
-    #[default]
-    Pause,
-    /// Every process that has readers goes on by itself, with an upstream
-    /// connection and ids of its own, and readers come back once when Redis
-    /// does.
-    Continue,
 }
 
 impl RedisSettings {
