@@ -90,10 +90,26 @@ struct Server {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Request {
-    Renew { owner: Owner, turn: Option<u8> },
-    Look { strive: bool, me: Owner, before: Owner, branch: u8, high: u8 },
-    Append { owner: Owner, turn: u8, block: Block, epoch: u8 },
-    Release { owner: Owner },
+    Renew {
+        owner: Owner,
+        turn: Option<u8>,
+    },
+    Look {
+        strive: bool,
+        me: Owner,
+        before: Owner,
+        branch: u8,
+        high: u8,
+    },
+    Append {
+        owner: Owner,
+        turn: u8,
+        block: Block,
+        epoch: u8,
+    },
+    Release {
+        owner: Owner,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -101,9 +117,16 @@ enum Answer {
     Held,
     Refused,
     Other,
-    Leased { remaining: u8 },
+    Leased {
+        remaining: u8,
+    },
     Free,
-    Mine { token: u8, last: u8, continuous: bool, branch: u8 },
+    Mine {
+        token: u8,
+        last: u8,
+        continuous: bool,
+        branch: u8,
+    },
     Kept,
 }
 
@@ -201,7 +224,10 @@ impl Explorer {
             mishaps: 0,
             lossy: false,
             server: Server {
-                owner: Some(Owner { replica: 0, acquisition: 0 }),
+                owner: Some(Owner {
+                    replica: 0,
+                    acquisition: 0,
+                }),
                 token: 1,
                 until: 3,
                 turn: 0,
@@ -235,7 +261,6 @@ impl Explorer {
                 let mut hasher = DefaultHasher::new();
                 next.hash(&mut hasher);
                 if seen.insert(hasher.finish()) {
-
                     frontier.push_back(next);
                 }
             }
@@ -341,7 +366,10 @@ impl Explorer {
             Call::Look { .. } if replica.append.is_some() => None,
             Call::Look { strive } => Some(Request::Look {
                 strive,
-                me: Owner { acquisition: replica.acquisition + 1, ..owner },
+                me: Owner {
+                    acquisition: replica.acquisition + 1,
+                    ..owner
+                },
                 before: owner,
                 branch: replica.branch,
                 high: replica.high(),
@@ -370,7 +398,12 @@ impl Explorer {
                 replica.lease.held(UNIT * u32::from(remaining), now);
             }
             Some(Answer::Free) => replica.lease.free(now),
-            Some(Answer::Mine { last, continuous, branch, .. }) => {
+            Some(Answer::Mine {
+                last,
+                continuous,
+                branch,
+                ..
+            }) => {
                 replica.acquisition += 1;
                 replica.turn = 0;
                 if !replica.lease.mine(sent, now) {
@@ -448,7 +481,12 @@ impl Explorer {
     }
 
     fn read(&self, world: &mut World, at: usize) {
-        let World { server, replicas, published, .. } = world;
+        let World {
+            server,
+            replicas,
+            published,
+            ..
+        } = world;
         let replica = &mut replicas[at];
         let known = replica.refilled.is_some()
             || self.flaw == Flaw::NoBranches
@@ -480,20 +518,37 @@ impl Explorer {
                 let whole = turn.is_none_or(|turn| server.turn >= turn);
                 if server.owner == Some(*owner) && whole {
                     server.until = time + 3;
-                    server.kept_run = if turn.is_some() { server.run } else { server.kept_run };
+                    server.kept_run = if turn.is_some() {
+                        server.run
+                    } else {
+                        server.kept_run
+                    };
                     Answer::Held
                 } else {
                     Answer::Refused
                 }
             }
-            Request::Append { owner, turn, block, epoch } => {
+            Request::Append {
+                owner,
+                turn,
+                block,
+                epoch,
+            } => {
                 let token = server.token;
-                let record = Kept { block: *block, token, epoch: *epoch };
+                let record = Kept {
+                    block: *block,
+                    token,
+                    epoch: *epoch,
+                };
                 self.keep(server, time, *owner, *turn, record)
             }
-            Request::Look { strive, me, before, branch, high } => {
-                self.look(server, time, *strive, *me, *before, *branch, *high)
-            }
+            Request::Look {
+                strive,
+                me,
+                before,
+                branch,
+                high,
+            } => self.look(server, time, *strive, *me, *before, *branch, *high),
             Request::Release { owner } => {
                 if server.owner == Some(*owner) {
                     server.owner = None;
@@ -503,7 +558,14 @@ impl Explorer {
         })
     }
 
-    fn keep(&self, server: &mut Server, time: u8, owner: Owner, turn: u8, mut record: Kept) -> Answer {
+    fn keep(
+        &self,
+        server: &mut Server,
+        time: u8,
+        owner: Owner,
+        turn: u8,
+        mut record: Kept,
+    ) -> Answer {
         if server.owner != Some(owner) && self.flaw != Flaw::NoFence {
             return Answer::Refused;
         }
@@ -516,7 +578,10 @@ impl Explorer {
         if fenced && (server.turn + 1 != turn || record.block.seq <= server.last()) {
             return Answer::Refused;
         }
-        server.before = Some(Box::new(Server { before: None, ..server.clone() }));
+        server.before = Some(Box::new(Server {
+            before: None,
+            ..server.clone()
+        }));
         server.turn = turn;
         server.until = time + 3;
         server.doubt = false;
@@ -544,7 +609,9 @@ impl Explorer {
             return Answer::Other;
         }
         if leased {
-            return Answer::Leased { remaining: server.until - time };
+            return Answer::Leased {
+                remaining: server.until - time,
+            };
         }
         if !strive {
             return Answer::Free;
@@ -614,11 +681,31 @@ impl Explorer {
     fn mishaps_of(&self, world: &World, at: usize, mishap: &mut impl FnMut(&dyn Fn(&mut World))) {
         let replica = &world.replicas[at];
         let fates = [
-            Fate { executed: true, answered: true, late: false },
-            Fate { executed: true, answered: false, late: false },
-            Fate { executed: true, answered: false, late: true },
-            Fate { executed: false, answered: false, late: true },
-            Fate { executed: false, answered: false, late: false },
+            Fate {
+                executed: true,
+                answered: true,
+                late: false,
+            },
+            Fate {
+                executed: true,
+                answered: false,
+                late: false,
+            },
+            Fate {
+                executed: true,
+                answered: false,
+                late: true,
+            },
+            Fate {
+                executed: false,
+                answered: false,
+                late: true,
+            },
+            Fate {
+                executed: false,
+                answered: false,
+                late: false,
+            },
         ];
         let due = self.request(replica, at, world.time);
         for fate in fates {
@@ -639,7 +726,10 @@ impl Explorer {
     }
 
     fn send(&self, world: &mut World, request: &Request, fate: Fate) -> Option<Asked> {
-        let answer = fate.executed.then(|| self.execute(world, request)).flatten();
+        let answer = fate
+            .executed
+            .then(|| self.execute(world, request))
+            .flatten();
         if fate.late {
             world.late.push(request.clone());
         }
@@ -788,7 +878,21 @@ fn explorer(flaw: Flaw, bounds: Bounds) -> Explorer {
 
 #[test]
 fn what_is_promised_holds_whatever_happens() {
-    let bounds = match std::env::var("MODEL").ok() { Some(t) => { let v: Vec<u8> = t.split(',').map(|x| x.parse().unwrap()).collect(); Bounds { time: v[0], events: v[1], mishaps: v[2] } } None => Bounds { time: 5, events: 2, mishaps: 1 } };
+    let bounds = match std::env::var("MODEL").ok() {
+        Some(t) => {
+            let v: Vec<u8> = t.split(',').map(|x| x.parse().unwrap()).collect();
+            Bounds {
+                time: v[0],
+                events: v[1],
+                mishaps: v[2],
+            }
+        }
+        None => Bounds {
+            time: 5,
+            events: 2,
+            mishaps: 1,
+        },
+    };
     match explorer(Flaw::None, bounds).explore() {
         Ok(states) => println!("{states} states, {bounds:?}"),
         Err(how) => panic!("{how}"),
@@ -805,10 +909,18 @@ fn a_flaw_is_found() {
         (Flaw::NoBranches, 1),
         (Flaw::NoExpiry, 1),
     ] {
-        let bounds = Bounds { time: 4, events: 2, mishaps };
+        let bounds = Bounds {
+            time: 4,
+            events: 2,
+            mishaps,
+        };
         let begun = std::time::Instant::now();
         let found = explorer(flaw, bounds).explore();
         let how = found.expect_err(&format!("{flaw:?} changes nothing"));
-        println!("{:?} {flaw:?}: {}", begun.elapsed(), how.split(" in ").next().unwrap());
+        println!(
+            "{:?} {flaw:?}: {}",
+            begun.elapsed(),
+            how.split(" in ").next().unwrap()
+        );
     }
 }
