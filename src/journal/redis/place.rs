@@ -314,7 +314,9 @@ impl State {
             Some(Due::Look { .. }) if !self.holds_off() => return Some(Ask::Look),
             _ => {}
         }
-        let wanted = self.acquired.is_some() || !self.owns() && self.waker.is_some();
+        // What becomes of an append is told by its answer, not by reading.
+        let follows = !self.owns() && self.appending.is_none();
+        let wanted = self.acquired.is_some() || follows && self.waker.is_some();
         (may && self.behind && wanted && self.news.is_empty()).then_some(Ask::Read)
     }
 
