@@ -94,11 +94,11 @@ async fn a_follower_that_does_not_poll_is_sent_nothing() {
         keep(&mut owner, record(n, n)).await;
     }
     assert_eq!(reads().await, before);
-    // And then in few requests what it missed.
+    // And then many at a time.
     for n in 1..=500 {
         assert_eq!(next_record(&mut follower).await, record(n, n));
     }
-    assert!(reads().await - before <= 20);
+    assert!(reads().await - before <= 60);
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! One owner at a time, and always a next one.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tokio::time::Instant;
 use tower_sse::journal::{Appended, Claim, Journal, News};
@@ -57,7 +55,7 @@ async fn an_owner_that_is_cut_off_is_replaced_and_knows_before() {
     relay.set(Weather::Silent);
     // From now on only time can end it.
     let (_, mut follower) = join(&there, &name("s")).await;
-    let (disowned, owned) = tokio::join!(
+    let (lost, taken) = tokio::join!(
         async {
             until(&mut owner, &News::Disowned).await;
             Instant::now()
@@ -67,7 +65,7 @@ async fn an_owner_that_is_cut_off_is_replaced_and_knows_before() {
             Instant::now()
         }
     );
-    assert!(disowned < owned, "the old owner learns first");
+    assert!(lost < taken, "the old owner learns first");
     keep(&mut follower, record(4, 4)).await;
 
     // Back again, it follows.

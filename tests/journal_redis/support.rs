@@ -24,10 +24,8 @@ pub(crate) const SHORT: Duration = Duration::from_secs(4);
 pub(crate) const RETAIN: Duration = Duration::from_secs(60);
 
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not in time: {what}"),
-    }
+    let result = timeout(PATIENCE, future).await;
+    result.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 pub(crate) async fn eventually<F, R>(what: &str, mut is_true: F)

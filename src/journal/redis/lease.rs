@@ -43,6 +43,11 @@ impl Terms {
             alone_after: goes_on_alone.then_some(lease),
         }
     }
+
+    /// How long an owner counts on what it was granted.
+    fn kept(&self) -> Duration {
+        self.ttl.saturating_sub(self.margin)
+    }
 }
 
 /// What is to be asked of Redis.
@@ -221,7 +226,7 @@ impl Lease {
     pub(super) fn confirmed(&mut self, sent: Instant, now: Instant) {
         self.heard = now;
         if let Stand::Owns { until: Some(until) } = self.stand {
-            let later = sent + (self.terms.ttl - self.terms.margin);
+            let later = sent + self.terms.kept();
             self.stand = Stand::Owns {
                 until: Some(until.max(later)),
             };
@@ -289,7 +294,7 @@ impl Lease {
 
     fn owned_since(&self, sent: Instant) -> Stand {
         Stand::Owns {
-            until: Some(sent + (self.terms.ttl - self.terms.margin)),
+            until: Some(sent + self.terms.kept()),
         }
     }
 

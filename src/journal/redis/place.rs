@@ -20,9 +20,12 @@ use super::lock::Lock;
 use super::scripts::{self, Argument, Call, Reply, Strange};
 use crate::journal::{Appended, News, Record};
 
-/// How many records are fetched at once. None is fetched before the last ones
-/// have been taken.
-const FETCHED_AT_ONCE: u64 = 64;
+/// How many bytes of records are fetched at once, but for the last record. None
+/// is fetched before the last ones have been taken.
+const FETCHED_AT_ONCE: u64 = 256 * 1024;
+
+/// No lease is longer; what Redis says beyond is not believed.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A replica's place, shared by the stream and the keeper.
 #[derive(Debug)]
@@ -123,7 +126,7 @@ pub(super) enum Step {
 
 /// When a request was sent, and answered, and on which connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
+pub(super) struct Exchange {
     pub(super) sent: Instant,
     pub(super) now: Instant,
     pub(super) generation: u64,
@@ -169,6 +172,8 @@ pub(super) struct State {
     generation: u64,
     /// A request of the keeper's is under way.
     asking: bool,
+    /// Something happened since it was sent, of which its answer may not know.
+    outdated: bool,
     /// After a failure, not before then.
     again: Option<Instant>,
     diverged: bool,
@@ -209,6 +214,7 @@ impl State {
             low: 0,
             generation: 0,
             asking: false,
+            outdated: false,
             again: None,
             diverged: false,
             dropped: false,
@@ -292,6 +298,7 @@ impl State {
             Ask::Release => self.release_call(),
         };
         self.asking = true;
+        self.outdated = false;
         Some((ask, call))
     }
 
@@ -327,11 +334,11 @@ impl State {
         match loss {
             Loss::Alone => {
                 self.disown();
-                self.news.push_back(News::Alone);
+                self.tell(News::Alone);
             }
             Loss::Disowned if self.owned => {
                 self.disown();
-                self.news.push_back(News::Disowned);
+                self.tell(News::Disowned);
             }
             Loss::Disowned => self.disown(),
         }
@@ -432,10 +439,15 @@ impl State {
         self.behind |= ask == Ask::Read;
     }
 
-    pub(super) fn answered(&mut self, ask: Ask, reply: Reply, when: Sent) -> Result<(), Strange> {
+    pub(super) fn answered(
+        &mut self,
+        ask: Ask,
+        reply: Reply,
+        when: Exchange,
+    ) -> Result<(), Strange> {
         self.asking = false;
         self.again = None;
-        match ask {
+        let result = match ask {
             Ask::Begin => self.begun(reply, when),
             Ask::Renew => self.renewed(reply, when),
             Ask::Look => self.looked(reply, when),
@@ -444,10 +456,14 @@ impl State {
                 self.over = true;
                 Ok(())
             }
+        };
+        if std::mem::take(&mut self.outdated) {
+            self.lease.stirred(when.now);
         }
+        result
     }
 
-    fn begun(&mut self, mut reply: Reply, when: Sent) -> Result<(), Strange> {
+    fn begun(&mut self, mut reply: Reply, when: Exchange) -> Result<(), Strange> {
         if reply.word() != "mine" {
             self.refused(when.now);
             return Ok(());
@@ -463,17 +479,17 @@ impl State {
     }
 
     /// The claim on the name succeeded.
-    pub(super) fn claimed(&mut self, mut reply: Reply, when: Sent) -> Result<(), Strange> {
+    pub(super) fn claimed(&mut self, mut reply: Reply, when: Exchange) -> Result<(), Strange> {
         self.token = reply.number()?;
         self.generation = when.generation;
         self.owned = self.lease.mine(when.sent, when.now);
         if !self.owned {
-            self.news.push_back(News::Disowned);
+            self.tell(News::Disowned);
         }
         Ok(())
     }
 
-    fn renewed(&mut self, mut reply: Reply, when: Sent) -> Result<(), Strange> {
+    fn renewed(&mut self, mut reply: Reply, when: Exchange) -> Result<(), Strange> {
         if reply.word() != "held" {
             self.refused(when.now);
             return Ok(());
@@ -485,17 +501,17 @@ impl State {
         let read = reply.number()? == 1;
         if read != self.read_elsewhere && self.owned {
             self.read_elsewhere = read;
-            self.news.push_back(News::Readers(read));
+            self.tell(News::Readers(read));
         }
         Ok(())
     }
 
-    fn looked(&mut self, mut reply: Reply, when: Sent) -> Result<(), Strange> {
+    fn looked(&mut self, mut reply: Reply, when: Exchange) -> Result<(), Strange> {
         match reply.word() {
             "none" => self.lease.free(when.now),
             "other" => self.diverge(),
             "held" => {
-                let remaining = Duration::from_millis(reply.number()?);
+                let remaining = Duration::from_millis(reply.number()?).min(LONGEST);
                 self.seen(&mut reply)?;
                 self.lease.held(remaining, when.now);
             }
@@ -517,7 +533,7 @@ impl State {
         Ok(())
     }
 
-    fn acquired(&mut self, reply: &mut Reply, when: Sent) -> Result<(), Strange> {
+    fn acquired(&mut self, reply: &mut Reply, when: Exchange) -> Result<(), Strange> {
         self.token = reply.number()?;
         let last = reply.number()?;
         let continuous = reply.number()? == 1;
@@ -547,19 +563,21 @@ impl State {
         Ok(())
     }
 
-    /// Takes records; how many.
-    pub(super) fn fetched(&mut self, mut reply: Reply) -> Result<usize, Strange> {
-        match reply.word() {
+    /// Takes records; whether there are more.
+    pub(super) fn fetched(&mut self, mut reply: Reply) -> Result<bool, Strange> {
+        let more = match reply.word() {
+            "all" => false,
+            "more" => true,
             "none" => {
                 self.own();
-                return Ok(0);
+                return Ok(false);
             }
             "other" => {
                 self.diverge();
-                return Ok(0);
+                return Ok(false);
             }
-            _ => {}
-        }
+            _ => return Err(Strange),
+        };
         self.birth = reply.text()?;
         let branch = reply.text()?;
         let _last = reply.number()?;
@@ -567,26 +585,48 @@ impl State {
         if self.refilled.is_none() {
             self.branch = branch;
         }
-        let count = entries.len();
-        let more = count as u64 == FETCHED_AT_ONCE;
         self.behind |= more;
         for (entry, bytes) in entries {
-            let Ok(record) = Record::decode(bytes) else {
+            let Some(record) = self.next_record(&entry, bytes) else {
                 tracing::error!(entry, "redis has a record that this version cannot read");
                 self.diverge();
-                return Ok(count);
+                return Ok(false);
             };
             self.cursor = Cursor {
                 last: record.batch.last(),
                 entry,
             };
             self.high = self.high.max(self.cursor.last);
-            self.news.push_back(News::Record(record));
+            self.tell(News::Record(record));
         }
         if !more {
             self.own();
         }
-        Ok(count)
+        Ok(more)
+    }
+
+    /// The record of an entry, if that is what it must be: the next one.
+    fn next_record(&self, entry: &str, bytes: Bytes) -> Option<Record> {
+        let record = Record::decode(bytes).ok()?;
+        let last = entry.split('-').next()?.parse().ok()?;
+        let follows = record.batch.first > self.cursor.last && record.batch.last() == last;
+        follows.then_some(record)
+    }
+
+    /// To a stream that takes no news, ownership that ended before it was told
+    /// of need not be told: so that what waits here is bounded.
+    fn tell(&mut self, news: News) {
+        if !matches!(news, News::Record(_)) {
+            if let Some(News::Readers(_)) = self.news.back() {
+                self.news.pop_back();
+            }
+        }
+        if let (News::Owned { .. }, [.., News::Owned { .. }, News::Disowned | News::Alone]) =
+            (&news, &*self.news.make_contiguous())
+        {
+            self.news.truncate(self.news.len() - 2);
+        }
+        self.news.push_back(news);
     }
 
     /// All that others appended has been handed over.
@@ -594,14 +634,14 @@ impl State {
         if let Some((last, continuous)) = self.acquired.take() {
             self.owned = true;
             self.read_elsewhere = false;
-            self.news.push_back(News::Owned { continuous, last });
+            self.tell(News::Owned { continuous, last });
         }
     }
 
     fn diverge(&mut self) {
         self.diverged = true;
         self.disown();
-        self.news.push_back(News::Diverged);
+        self.tell(News::Diverged);
     }
 
     /// Redis says that this replica is not the owner, or that the owner's
@@ -614,7 +654,7 @@ impl State {
         let owned = self.owned;
         self.disown();
         if owned {
-            self.news.push_back(News::Disowned);
+            self.tell(News::Disowned);
         }
     }
 
@@ -624,14 +664,19 @@ impl State {
     pub(super) fn stirred(&mut self, what: &[u8], now: Instant) {
         match what {
             b"record" => self.behind = true,
-            _ => self.lease.stirred(now),
+            _ => self.stir(now),
         }
+    }
+
+    fn stir(&mut self, now: Instant) {
+        self.outdated = true;
+        self.lease.stirred(now);
     }
 
     /// What was published for a while may have been missed.
     pub(super) fn may_have_missed(&mut self, now: Instant) {
         self.behind = true;
-        self.lease.stirred(now);
+        self.stir(now);
     }
 
     // === What the stream wants ===
@@ -664,13 +709,11 @@ impl State {
     }
 
     pub(super) fn poll_news(&mut self, cx: &Context<'_>) -> Poll<News> {
-        match self.news.pop_front() {
-            Some(news) => Poll::Ready(news),
-            None => {
-                self.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        if let Some(news) = self.news.pop_front() {
+            return Poll::Ready(news);
         }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// News that have come already.
@@ -752,7 +795,7 @@ impl State {
         &mut self,
         last: u64,
         mut reply: Reply,
-        when: Sent,
+        when: Exchange,
     ) -> Result<Appended, Strange> {
         if reply.word() != "kept" {
             self.refused(when.now);
@@ -794,4 +837,95 @@ pub(super) fn encoded(record: &Record) -> Bytes {
     let mut bytes = BytesMut::new();
     record.encode(&mut bytes);
     bytes.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::*;
+
+    fn follower(now: Instant) -> State {
+        let common = Common {
+            terms: Terms::of(Duration::from_secs(5), false),
+            process: "process".to_owned(),
+            watch: Duration::from_secs(15),
+        };
+        let keys = ["meta", "log"].map(str::to_owned);
+        let mut state = State::following(Arc::new(common), 1, keys, now);
+        state.attend(true, now);
+        state
+    }
+
+    fn reply(word: &str, numbers: &[i64], rest: &[&str]) -> Reply {
+        let text = |text: &&str| Value::BulkString(text.as_bytes().to_vec());
+        let mut values = vec![text(&word)];
+        values.extend(numbers.iter().copied().map(Value::Int));
+        values.extend(rest.iter().map(text));
+        Reply::read(Value::Array(values)).unwrap()
+    }
+
+    fn at(now: Instant) -> Exchange {
+        Exchange {
+            sent: now,
+            now,
+            generation: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_heard_while_an_answer_is_under_way_is_not_forgotten() {
+        let now = Instant::now();
+        let mut state = follower(now);
+        let held = || reply("held", &[3000], &["0", "birth", "branch"]);
+        assert_eq!(state.next(now, 1).unwrap().0, Ask::Look);
+        state.answered(Ask::Look, held(), at(now)).unwrap();
+        assert!(state.next(now, 1).is_none(), "all is known");
+
+        let now = now + Duration::from_secs(1);
+        assert_eq!(state.next(now, 1).unwrap().0, Ask::Look);
+        // Released, after this was executed and before it is answered.
+        state.stirred(b"free", now);
+        state.answered(Ask::Look, held(), at(now)).unwrap();
+        assert_eq!(state.next(now, 1).unwrap().0, Ask::Look);
+    }
+
+    /// As when nobody polls a stream whose owner comes and goes.
+    #[test]
+    fn news_that_nobody_takes_do_not_pile_up() {
+        let mut state = follower(Instant::now());
+        let owned = News::Owned {
+            continuous: true,
+            last: 0,
+        };
+        for _ in 0..1000 {
+            for news in [owned.clone(), News::Readers(true), News::Readers(false)] {
+                state.tell(news);
+            }
+            state.tell(News::Disowned);
+        }
+        assert!(state.news.len() < 5, "{} wait", state.news.len());
+    }
+
+    #[test]
+    fn nothing_is_read_before_it_is_known_what_became_of_an_append() {
+        let now = Instant::now();
+        let mut state = follower(now);
+        let mine = reply("mine", &[1, 0, 1], &["birth", "branch", "1"]);
+        assert_eq!(state.next(now, 1).unwrap().0, Ask::Look);
+        state.answered(Ask::Look, mine, at(now)).unwrap();
+        assert_eq!(state.next(now, 1).unwrap().0, Ask::Read);
+        let none = Reply::read(Value::Array(vec![Value::BulkString(b"none".to_vec())]));
+        state.answered(Ask::Read, none.unwrap(), at(now)).unwrap();
+        assert!(state.start_append(now));
+
+        // Its answer is lost, and the lease ends meanwhile.
+        let now = now + Duration::from_secs(4);
+        assert!(state.next(now, 1).is_none());
+        assert_eq!(state.take_news().back(), Some(&News::Disowned));
+        state.stirred(b"record", now);
+        let cx = &Context::from_waker(Waker::noop());
+        assert!(state.poll_news(cx).is_pending());
+        assert!(state.next(now, 1).is_none());
+    }
 }

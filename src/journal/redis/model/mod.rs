@@ -15,8 +15,6 @@
 //! `TOWER_SSE_MODEL=time,events,mishaps` explores within other bounds; each
 //! mishap more takes about twenty times as long.
 
-#![expect(clippy::unwrap_used, reason = "how a test fails")]
-
 mod mishap;
 mod replica;
 mod server;

@@ -16,6 +16,7 @@ pub(super) struct Asked {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Replica {
     name: u8,
     pub(super) lease: Lease,
