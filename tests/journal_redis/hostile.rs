@@ -34,6 +34,7 @@ async fn values_of_others_are_errors_and_no_more() {
     let (here, there) = (impatient(server.url()), impatient(server.url()));
     let mut redis = server.connection().await;
     let mut other = begin(&here, &name("other")).await;
+    other.attend(true);
     let garbage = [
         ("owner", "somebody"),
         ("until", "soon"),

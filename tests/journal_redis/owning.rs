@@ -96,6 +96,8 @@ async fn what_a_deposed_owner_appends_is_refused() {
     let mut owner = begin(&here, &name("s")).await;
     keep(&mut owner, record(1, 3)).await;
     let (_, mut follower) = join(&there, &name("s")).await;
+    // To be told this, it showed a sign of life.
+    until(&mut owner, &News::Readers(true)).await;
     // As if it had slept past its lease: Redis has let go of it, and it has not
     // noticed. It would at its next sign of life, and take the stream back, but
     // that is seconds away; the follower is told now.

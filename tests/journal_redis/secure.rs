@@ -78,11 +78,11 @@ async fn everything_works_over_tls_as_a_user_with_few_rights() {
     assert_eq!(within("alias", alias).await.unwrap(), None);
     drop(owner);
     // Known to be continuous, so the server may be asked which one it is.
-    let owned = News::Owned {
+    let taken = News::Owned {
         continuous: true,
         last: 4,
     };
-    assert_eq!(news(&mut follower).await, owned);
+    assert_eq!(news(&mut follower).await, taken);
     within("forget", follower.forget().unwrap()).await.unwrap();
     assert!(here.health().durable, "{:?}", here.health());
 }
