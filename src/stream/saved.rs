@@ -45,6 +45,9 @@ pub(crate) struct Saved {
     pub(crate) doubtful: bool,
     /// The last event has come.
     pub(crate) finished: bool,
+    /// More was published under these epochs than the journal has: whoever goes
+    /// on from here needs another.
+    pub(crate) partial: bool,
     pub(crate) end: Option<End>,
 }
 
@@ -115,6 +118,7 @@ impl Saved {
             last_id: birth.opened_with.clone(),
             doubtful: false,
             finished: false,
+            partial: false,
             end: None,
         }
     }
@@ -134,7 +138,13 @@ impl Saved {
             Ids::Preserve => 2,
         });
         put_option(&mut out, self.last_id.as_deref());
-        out.put_u8(u8::from(self.doubtful) | u8::from(self.finished) << 1);
+        let flags = [self.doubtful, self.partial, self.finished];
+        out.put_u8(
+            flags
+                .iter()
+                .rev()
+                .fold(0, |bits, flag| bits << 1 | u8::from(*flag)),
+        );
         match self.end {
             None => out.put_u8(0),
             Some(End::Upstream(Ending::Complete)) => out.put_u8(1),
@@ -176,7 +186,8 @@ impl Saved {
             ids,
             last_id,
             doubtful: flags & 1 != 0,
-            finished: flags & 2 != 0,
+            partial: flags & 2 != 0,
+            finished: flags & 4 != 0,
             end,
         })
     }
@@ -244,6 +255,7 @@ mod tests {
                 last_id: Some(Bytes::from_static(b"x")),
                 doubtful: end.is_none(),
                 finished: end != Some(End::Status(410)),
+                partial: end.is_some(),
                 end,
             }
         })

@@ -18,6 +18,8 @@ mod head;
 mod heartbeats;
 mod journal;
 mod journal_chaos;
+mod journal_fences;
+mod journal_roles;
 mod limits;
 mod mcp;
 mod named;

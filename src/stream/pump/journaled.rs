@@ -48,7 +48,11 @@ impl Pump {
                 self.disown();
                 None
             }
-            Kept::Left => None,
+            Kept::Left => {
+                // Somebody may come just now, to a log that lacks it.
+                self.tear("it is evicted");
+                None
+            }
             Kept::Failed(error) => {
                 self.observe(Signal::JournalFailed);
                 tracing::error!(%error, "the stream goes on in memory only");
@@ -74,6 +78,7 @@ impl Pump {
             last_id: self.writer.last_id().cloned(),
             doubtful: self.is_doubtful(),
             finished: self.session.is_finished(),
+            partial: false,
             end,
         }
     }
@@ -205,6 +210,9 @@ impl Pump {
                 Some(Role::Owner) => self.disown(),
                 _ => {}
             },
+            News::Alone if self.follows() && self.source.is_none() => {
+                self.tear("it cannot be asked for again, and its owner not be heard");
+            }
             News::Alone => {
                 if self.keeper.as_ref().is_some_and(|k| k.role != Role::Alone) {
                     tracing::warn!("the journal is out of reach; the stream goes on without it");
@@ -214,7 +222,7 @@ impl Pump {
             }
             News::Readers(elsewhere) => {
                 if let Some(keeper) = &mut self.keeper {
-                    keeper.read_elsewhere = elsewhere;
+                    keeper.read_elsewhere = elsewhere && keeper.role == Role::Owner;
                 }
                 self.count_readers();
             }
@@ -275,6 +283,7 @@ impl Pump {
             return self.tear("the journal is back");
         }
         let before = std::mem::replace(&mut keeper.role, Role::Owner);
+        let proved = continuous && !keeper.saved.partial;
         if last == 0 {
             keeper.begin(self.stream.policy.retain);
         }
@@ -287,7 +296,7 @@ impl Pump {
             }
         }
         // Alone, it had an epoch of its own already.
-        if !continuous && before != Role::Alone {
+        if !proved && before != Role::Alone {
             self.change_epoch();
         }
         self.session.owned(Instant::now());
@@ -304,6 +313,7 @@ impl Pump {
             let mut saved = self.saved(None);
             // Were what follows lost again, an owner would go on from here.
             if last < log.with(Ring::high) {
+                saved.partial = true;
                 saved.last_id = log.with(|ring| ring.identified(last).map(|(_, id)| id.clone()));
                 saved.finished = false;
             }
@@ -327,10 +337,13 @@ impl Pump {
             return;
         };
         keeper.role = Role::Follower;
+        // Only owners are told.
+        keeper.read_elsewhere = false;
         self.upstream = Upstream::None;
         // What it decoded was not published and is not going to be.
         self.writer.take();
         self.session.disowned(Instant::now());
+        self.count_readers();
         self.observe(Signal::Disowned);
     }
 
@@ -341,6 +354,7 @@ impl Pump {
             return;
         };
         let before = std::mem::replace(&mut keeper.role, Role::Alone);
+        keeper.read_elsewhere = false;
         if before == Role::Follower {
             self.take_up_writing();
         }
@@ -349,6 +363,7 @@ impl Pump {
         }
         self.change_epoch();
         self.session.owned(Instant::now());
+        self.count_readers();
     }
 
     fn take_up_writing(&mut self) {
@@ -388,6 +403,10 @@ impl Pump {
     /// What rests can be had again from its journal: memory need not hold it.
     pub(super) fn rests_in_journal(&self) -> bool {
         self.keeper.as_deref().is_some_and(Keeper::is_durable)
+    }
+
+    pub(super) fn is_read_elsewhere_only(&self) -> bool {
+        self.readers == 0 && self.keeper.as_ref().is_some_and(|k| k.read_elsewhere)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
