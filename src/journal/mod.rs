@@ -71,14 +71,24 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Gives a stream another name, once and for all, for this long after its
-    /// last use: if the name is given to another stream already, that one is
-    /// the answer. Known to outlive the process once it resolves.
-    fn alias(&self, alias: &Name, stream: &Name, retain: Duration) -> Option<Reply<Option<Name>>>;
+    /// Gives a stream another name, for this long after its last use: if
+    /// another stream has that name, other than the one `instead` of which this
+    /// one is to have it, that is the answer. Known to outlive the process once
+    /// it resolves.
+    fn alias(
+        &self,
+        alias: &Name,
+        stream: &Name,
+        retain: Duration,
+        instead: Option<&Name>,
+    ) -> Option<Reply<Option<Name>>>;
 
-    /// Takes such a name away from whatever has it: nothing came of what it was
-    /// given for. Not waited for.
-    fn unalias(&self, alias: &Name);
+    /// The stream that has such a name.
+    fn resolve(&self, alias: &Name) -> Option<Reply<Option<Name>>>;
+
+    /// Takes such a name away from the stream it was given, if that has it still:
+    /// nothing came of it. Not waited for.
+    fn unalias(&self, alias: &Name, stream: &Name);
 
     /// Whether other processes write to it at the same time.
     fn is_shared(&self) -> bool {

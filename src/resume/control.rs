@@ -178,8 +178,13 @@ where
         if let Some(stream) = self.registry().find(&named) {
             return self.may_have(&stream).then_some(stream);
         }
-        let located = Key::Located(Locator::parse(key.as_bytes())?);
-        let found = self.located(located, None).await;
+        let found = match self.resolve(&named).await {
+            Ok(None) => match Locator::parse(key.as_bytes()) {
+                Some(locator) => self.located(Key::Located(locator), None).await,
+                None => return None,
+            },
+            resolved => resolved,
+        };
         let stream = found.unwrap_or_else(|error| {
             tracing::warn!(%error, "a client's stream is taken for unknown");
             None

@@ -21,7 +21,7 @@ use super::inner::Inner;
 use super::key;
 use super::mcp;
 use super::open::{Place, Upstream};
-use super::recall::Recalled;
+use super::recall::{Announced, Recalled, is_running};
 use super::request::RequestBody;
 use super::route::Route;
 use super::settings::{Mode, Repeat};
@@ -212,12 +212,13 @@ where
                 opening.done().await;
             }
             Claim::Mine(claimed) => {
-                match upstream.announce(&key).await {
-                    Ok(None) => {}
-                    Ok(Some(stream)) => {
+                match upstream.announce(&key, repeat).await {
+                    Ok(Announced::First) => {}
+                    Ok(Announced::Stream(stream)) => {
                         claimed.fill(&stream);
                         continue;
                     }
+                    Ok(Announced::Busy) => return Ok(attach::conflict()),
                     Err(error) => {
                         tracing::warn!(%error, "a request with a key is not executed");
                         return Ok(attach::unknown_name());
@@ -246,7 +247,7 @@ where
     S: Inner<B>,
     B: Send + 'static,
 {
-    let running = !matches!(stream.phase(), Phase::Ended(_) | Phase::Gone);
+    let running = is_running(stream);
     match repeat {
         Repeat::Attach => attach::resume(upstream.client(), stream, 0),
         Repeat::Refuse if running => attach::Outcome::Answer(attach::conflict()),
@@ -271,6 +272,7 @@ where
 {
     let engine = upstream.route.engine.clone();
     let name = engine.names().name(&key);
+    let locator = upstream.epoch.and_then(|epoch| epoch.locator());
     let cancelled = claimed.cancelled();
     let place = Place::Claimed(key, claimed, None);
     let answer = {
@@ -278,8 +280,9 @@ where
         unless(cancelled, opened).await
     };
     let live = matches!(&answer, Some(Ok(answer)) if answer.body().is_live());
-    if !live {
-        engine.journal().unalias(&name);
+    if let (false, Some(locator)) = (live, locator) {
+        let stream = engine.names().name(&Key::Located(locator));
+        engine.journal().unalias(&name, &stream);
     }
     answer.unwrap_or_else(|| Ok(attach::stopped()))
 }

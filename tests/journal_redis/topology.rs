@@ -134,7 +134,7 @@ async fn streams_are_spread_over_a_cluster() {
         let mut owner = begin(&here, &stream).await;
         keep(&mut owner, record(1, 3)).await;
         let alias = name(&format!("alias {n}"));
-        let given = there.alias(&alias, &stream, RETAIN).unwrap();
+        let given = there.alias(&alias, &stream, RETAIN, None).unwrap();
         assert_eq!(within("alias", given).await.unwrap(), None);
         let (records, follower) = join(&there, &stream).await;
         assert_eq!(records, [record(1, 3)]);

@@ -19,6 +19,7 @@ mod heartbeats;
 mod journal;
 mod journal_chaos;
 mod journal_fences;
+mod journal_names;
 mod journal_roles;
 mod limits;
 mod mcp;

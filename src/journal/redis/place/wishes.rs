@@ -86,6 +86,12 @@ impl State {
         call
     }
 
+    /// What to send for the owner to end the stream.
+    pub(in super::super) fn stop_call(&self, forget: bool) -> Call {
+        let how: u64 = if forget { 2 } else { 1 };
+        Call::new(&scripts::STOP, &self.keys, [how.argument()])
+    }
+
     /// Nothing is to be kept; what to send.
     pub(in super::super) fn forget(&mut self) -> Option<Call> {
         let arguments = [self.owner().argument(), self.token.argument()];
