@@ -192,7 +192,7 @@ impl State {
     /// The record of an entry, if that is what it must be: the next one.
     pub(super) fn next_record(&self, entry: &str, bytes: Bytes) -> Option<Record> {
         let record = Record::decode(bytes).ok()?;
-        let last = entry.split('-').next()?.parse().ok()?;
+        let last: u64 = entry.split('-').next()?.parse().ok()?;
         let follows = record.batch.first > self.cursor.last && record.batch.last() == last;
         follows.then_some(record)
     }
