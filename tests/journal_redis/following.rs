@@ -68,6 +68,22 @@ async fn random_histories_are_read_alike_by_all() {
     }
 }
 
+/// Records without blocks are kept like others, before the first block as well.
+#[tokio::test]
+async fn records_without_blocks_are_read_by_followers() {
+    let server = Server::start().await;
+    let (here, there) = (journal(server.url()), journal(server.url()));
+    let mut owner = begin(&here, &name("s")).await;
+    let (_, mut follower) = join(&there, &name("s")).await;
+    let records = [record(1, 0), record(1, 0), record(1, 2), record(3, 2)];
+    for record in &records {
+        keep(&mut owner, record.clone()).await;
+    }
+    for record in &records {
+        assert_eq!(next_record(&mut follower).await, *record);
+    }
+}
+
 #[tokio::test]
 async fn a_follower_that_does_not_poll_is_sent_nothing() {
     let server = Server::start().await;

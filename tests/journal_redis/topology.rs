@@ -8,7 +8,11 @@ use super::*;
 
 async fn info(redis: &mut MultiplexedConnection, section: &str) -> String {
     let mut info = redis::cmd("INFO");
-    info.arg(section).query_async(redis).await.unwrap()
+    info.arg(section)
+        .query_async(redis)
+        .await
+        // A replica that loads what it was sent answers nothing else.
+        .unwrap_or_default()
 }
 
 #[tokio::test]

@@ -80,7 +80,8 @@ async fn a_follower_that_is_ahead_of_the_next_owner_is_cut() {
     }
     ahead.desk.deaf(false);
     quiet().await;
-    let (data, end) = second.rest_data().await;
+    let end = tokio::time::timeout(secs(5), second.rest_data()).await;
+    let (data, end) = end.expect("an end");
     assert!(data.is_empty(), "{data:?} after what was lost");
     assert!(matches!(end, End::Aborted(_)));
 }
