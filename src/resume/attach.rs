@@ -338,7 +338,7 @@ pub(super) fn unknown_id<R>() -> Response<SseBody<R>> {
     )
 }
 
-fn trimmed<R>(stream: &Stream) -> Response<SseBody<R>> {
+pub(super) fn trimmed<R>(stream: &Stream) -> Response<SseBody<R>> {
     let answer = text(
         StatusCode::GONE,
         "Events after this Last-Event-ID are no longer retained. The request was not executed.\n",

@@ -249,7 +249,13 @@ where
 {
     let running = is_running(stream);
     match repeat {
-        Repeat::Attach => attach::resume(upstream.client(), stream, 0),
+        Repeat::Attach => match attach::resume(upstream.client(), stream, 0) {
+            // What is gone of it cannot be had by executing it again.
+            attach::Outcome::Afresh if stream.phase() != Phase::Gone => {
+                attach::Outcome::Answer(attach::trimmed(stream))
+            }
+            outcome => outcome,
+        },
         Repeat::Refuse if running => attach::Outcome::Answer(attach::conflict()),
         Repeat::Supersede if running => {
             stream.stop("superseded");
