@@ -15,6 +15,7 @@ use tracing::Span;
 
 use crate::log::{Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
+use crate::stream::gap_comment;
 use crate::stream::source::BoxError;
 use crate::stream::stream::Subscription;
 use crate::wire::{Boundary, HEARTBEAT, LeadingBom, encode_comment};
@@ -321,9 +322,7 @@ impl Live {
 
 /// The comment that tells of a gap.
 pub(super) fn write_gap(out: &mut BytesMut, reason: GapReason, lost: Option<u64>) {
-    let lost = lost.map_or_else(String::new, |lost| format!(" lost={lost}"));
-    let text = format!(" sse-resume gap reason={}{lost}", reason.as_str());
-    encode_comment(out, text.as_bytes());
+    encode_comment(out, gap_comment(reason.as_str(), lost).as_bytes());
 }
 
 /// Heartbeats for one client.

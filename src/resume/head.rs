@@ -43,6 +43,13 @@ impl Resumed {
     }
 }
 
+/// Whether the upstream, a proxy as well, could not go on from where it was
+/// asked to.
+pub(crate) fn tells_of_gap(upstream: &HeaderMap) -> bool {
+    let resumed = upstream.get(SSE_RESUME);
+    resumed.is_some_and(|value| value == Resumed::Gap.as_str())
+}
+
 /// Whether this is 200 with an event stream, whatever the parameters and the
 /// case of its type (WHATWG HTML §9.2.3).
 pub(crate) fn is_event_stream(status: StatusCode, headers: &HeaderMap) -> bool {

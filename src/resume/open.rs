@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
@@ -339,7 +339,7 @@ impl Opening {
         beginning: Beginning,
         source: Option<Arc<dyn Source>>,
     ) -> Response<SseBody<R>> {
-        let resumed = self.resumed();
+        let resumed = self.resumed(&head.headers);
         if let Some(reason) = self.gap {
             self.route.observer.observe(Signal::Gap(reason));
         }
@@ -380,10 +380,12 @@ impl Opening {
         Response::from_parts(head, body)
     }
 
-    fn resumed(&self) -> Resumed {
+    fn resumed(&self, upstream: &HeaderMap) -> Resumed {
         let declared = self.route.settings.resume == UpstreamResume::LastEventId;
         match (&self.after, self.gap) {
             (_, Some(_)) => Resumed::Gap,
+            // Another proxy, which knows better than the declaration.
+            (Some(_), None) if head::tells_of_gap(upstream) => Resumed::Gap,
             (Some(_), None) if declared => Resumed::Exact,
             _ => Resumed::New,
         }
@@ -401,7 +403,7 @@ fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
         },
         resume: settings.resume,
         limits: limits(settings.buffer, kind),
-        linger: if aside && settings.ids != Ids::Assign {
+        linger: if leads_upstream(settings.ids, kind, aside) {
             Linger::For(Duration::ZERO)
         } else {
             settings.linger
@@ -416,6 +418,16 @@ fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
         strip_retry: settings.retry.is_some(),
         observer: Arc::clone(&route.observer),
         journal: Arc::clone(route.engine.journal()),
+    }
+}
+
+/// Whether nobody finds the stream again, because its ids lead to the upstream:
+/// then there is nothing to linger for.
+fn leads_upstream(ids: Ids, kind: Kind, aside: bool) -> bool {
+    match ids {
+        Ids::Assign => false,
+        Ids::Auto => aside,
+        Ids::Preserve => kind == Kind::Private,
     }
 }
 

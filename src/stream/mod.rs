@@ -13,6 +13,7 @@
 
 pub mod backoff;
 pub mod create;
+mod gap;
 pub mod id;
 pub mod key;
 mod overlap;
@@ -26,4 +27,4 @@ pub mod stream;
 mod upstream;
 mod writer;
 
-pub use writer::gap_data;
+pub use gap::{gap_comment, gap_data};

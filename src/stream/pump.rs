@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
+use super::gap::announced_gap;
 use super::id::is_header_safe;
 use super::policy::{Kind, UpstreamResume};
 use super::registry::Registry;
@@ -328,7 +329,8 @@ impl Pump {
 
     fn report_gap(&self, lost: Option<u64>) {
         self.observe(Signal::Gap(GapReason::Upstream));
-        let text = "gap: the upstream reconnected and could not show that nothing was lost";
+        let text = "gap: the upstream reconnected, and cannot show that nothing was lost, \
+                    or says that something was";
         // A backend that restarts does this to every private stream at once.
         match self.stream.policy.kind {
             Kind::Shared => tracing::info!(lost, "{text}"),
@@ -336,7 +338,12 @@ impl Pump {
         }
     }
 
+    /// A courtesy, and forgotten, unless it tells of a gap: that one must reach
+    /// those who are away just now, too.
     fn comment(&mut self, text: &[u8]) {
+        if let Some(lost) = announced_gap(text) {
+            return self.writer.announce(lost);
+        }
         let mut line = BytesMut::with_capacity(text.len() + 2);
         encode_comment(&mut line, text);
         self.stream.log.comment(self.writer.last(), line.freeze());

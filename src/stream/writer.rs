@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use bytes::{Bytes, BytesMut};
 
+use super::gap::gap_data;
 use super::id::{Epoch, IdWriter, MAX_CURSOR, is_header_safe};
 use super::overlap::{Dense, Overlap, Verdict};
 use super::policy::{Ids, UpstreamResume};
@@ -47,6 +48,9 @@ pub(crate) struct Writer {
     connected: bool,
     overlap: Option<Overlap>,
     dense: Dense,
+    /// The upstream itself told of a gap before its next block, and of how many
+    /// events if it knew.
+    announced: Option<Option<u64>>,
 }
 
 /// What became of a block.
@@ -79,6 +83,7 @@ impl Writer {
             connected: false,
             overlap: None,
             dense: Dense::default(),
+            announced: None,
         }
     }
 
@@ -100,6 +105,12 @@ impl Writer {
         }
     }
 
+    /// The upstream, a proxy as well, says that it lost so many events before
+    /// its next block.
+    pub(crate) fn announce(&mut self, lost: Option<u64>) {
+        self.announced = Some(lost);
+    }
+
     /// Position of the last block, taken or not.
     pub(crate) fn last(&self) -> u64 {
         self.next - 1
@@ -113,7 +124,7 @@ impl Writer {
     /// Whether there is a gap that the log does not know of yet.
     pub(crate) fn has_gap(&self) -> bool {
         let is_gap = |seam: &Seam| matches!(seam.kind, SeamKind::Gap { .. });
-        self.seams.iter().any(is_gap)
+        self.announced.is_some() || self.seams.iter().any(is_gap)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -141,6 +152,7 @@ impl Writer {
             Some(Verdict::Fresh(kind)) => Some(kind),
             None => None,
         };
+        let seam = self.with_announced(seam);
         if let Some(kind) = seam {
             self.open_seam(kind);
         }
@@ -184,6 +196,18 @@ impl Writer {
             self.overlap = None;
         }
         Some(verdict)
+    }
+
+    /// What the upstream says it lost counts for more than what was declared of
+    /// it, and for less than a number or a snapshot.
+    fn with_announced(&mut self, seam: Option<SeamKind>) -> Option<SeamKind> {
+        let Some(lost) = self.announced.take() else {
+            return seam;
+        };
+        match seam {
+            Some(SeamKind::Gap { lost: Some(_) } | SeamKind::Snapshot) => seam,
+            _ => Some(SeamKind::Gap { lost }),
+        }
     }
 
     fn open_seam(&mut self, kind: SeamKind) {
@@ -279,14 +303,6 @@ impl Writer {
             entries,
             seams: std::mem::take(&mut self.seams),
         }
-    }
-}
-
-/// The data of a gap event: one JSON object.
-pub fn gap_data(reason: &str, lost: Option<u64>) -> String {
-    match lost {
-        Some(lost) => format!("{{\"reason\":\"{reason}\",\"lost\":{lost}}}"),
-        None => format!("{{\"reason\":\"{reason}\"}}"),
     }
 }
 
