@@ -163,10 +163,7 @@ impl fmt::Display for Report {
 /// A transcript without the runs of events in which nothing happened.
 fn excerpt(session: &Transcript) -> String {
     let dull = |at: usize| {
-        let number = |at: usize| match session.entries.get(at) {
-            Some(Entry::Event { number, .. }) => Some(*number),
-            _ => None,
-        };
+        let number = |at: usize| session.entries.get(at)?.event().map(|(n, _)| n);
         let here = number(at);
         let follows = |a: Option<u64>, b: Option<u64>| a.is_some() && a.map(|n| n + 1) == b;
         at > 0 && follows(number(at - 1), here) && follows(here, number(at + 1))
@@ -184,10 +181,8 @@ fn given(sessions: &[Transcript]) -> HashMap<&str, BTreeSet<u64>> {
     let mut given: HashMap<&str, BTreeSet<u64>> = HashMap::new();
     for session in sessions {
         let numbers = given.entry(&session.feed).or_default();
-        numbers.extend(session.entries.iter().filter_map(|entry| match entry {
-            Entry::Event { number, .. } => Some(*number),
-            _ => None,
-        }));
+        let events = session.entries.iter().filter_map(Entry::event);
+        numbers.extend(events.map(|(number, _)| number));
     }
     given
 }
@@ -291,7 +286,11 @@ impl<'a> Reading<'a> {
     /// whoever reads on: an answer that is kept is found again, a feed is not
     /// over.
     fn refused(&mut self, status: u16) {
-        if status < 500 && (self.promise.kept || self.promise.kind == Kind::Endless) {
+        let found_again = match self.promise.kind {
+            Kind::Endless => true,
+            Kind::Answer { .. } => self.promise.kept && self.last > 0,
+        };
+        if status < 500 && found_again {
             self.add(Violation::SentAway { status });
         }
     }
@@ -320,10 +319,10 @@ struct Ids<'a>(HashMap<(&'a str, &'a str), (&'a str, u64)>);
 impl<'a> Ids<'a> {
     fn read(&mut self, session: &'a Transcript, report: &mut Report) {
         for entry in &session.entries {
-            let Entry::Event { number, id } = entry else {
+            let Some((number, id)) = entry.event() else {
                 continue;
             };
-            let event = (session.feed.as_str(), *number);
+            let event = (session.feed.as_str(), number);
             // The origin's own ids are told apart by its feeds.
             let scope = if id.starts_with("s1.") { "" } else { event.0 };
             if id.is_empty() {
@@ -335,7 +334,7 @@ impl<'a> Ids<'a> {
                 report.add(
                     &session.name,
                     Violation::Ambiguous {
-                        id: id.clone(),
+                        id: id.to_owned(),
                         events: [name(named), name(event)],
                     },
                 );

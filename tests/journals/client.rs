@@ -36,6 +36,8 @@ pub(crate) struct Wish {
     path: String,
     headers: Vec<(&'static str, String)>,
     kind: Kind,
+    /// What it has read already: the last number, and its id.
+    read: Option<(u64, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,7 @@ impl Wish {
             path: path.into(),
             headers: Vec::new(),
             kind: Kind::Feed,
+            read: None,
         }
     }
 
@@ -95,6 +98,14 @@ impl Wish {
         self
     }
 
+    /// The rest of what another session has begun to read.
+    pub(crate) fn rest_of(mut self, session: &Session) -> Self {
+        let transcript = session.transcript();
+        let read = transcript.entries.iter().rev().find_map(Entry::event);
+        self.read = read.map(|(number, id)| (number, id.to_owned()));
+        self
+    }
+
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
@@ -108,8 +119,12 @@ impl Wish {
 impl Session {
     /// Begins at this one of the proxies.
     pub(crate) fn start(name: &str, wish: Wish, proxies: &Arc<[String]>, first: usize) -> Self {
+        let mut transcript = Transcript::new(name, &*wish.path);
+        let read = wish.read.clone();
+        let read = read.map(|(number, id)| Entry::Event { number, id });
+        transcript.entries.extend(read);
         let shared = Arc::new(Shared {
-            transcript: Mutex::new(Transcript::new(name, &*wish.path)),
+            transcript: Mutex::new(transcript),
             wish,
             proxies: Arc::clone(proxies),
             target: watch::Sender::new(first),
@@ -129,11 +144,6 @@ impl Session {
     /// Loses its connection, and goes to this proxy.
     pub(crate) fn go_to(&self, proxy: usize) {
         self.shared.target.send_replace(proxy);
-    }
-
-    /// Loses its connection, and comes back.
-    pub(crate) fn cut(&self) {
-        self.shared.target.send_modify(|_| {});
     }
 
     /// The last number dispatched.
@@ -195,7 +205,10 @@ impl<'a> Driver<'a> {
             shared,
             target,
             proxy,
-            last_id: String::new(),
+            last_id: match &shared.wish.read {
+                Some((_, id)) => id.clone(),
+                None => String::new(),
+            },
             barren: 0,
         }
     }

@@ -14,6 +14,8 @@
 
 mod checker;
 mod client;
+mod cluster;
+mod crashes;
 mod crowd;
 mod origin;
 mod ports;
@@ -21,6 +23,7 @@ mod process;
 mod redis;
 mod relay;
 mod seed;
+mod service;
 mod transcript;
 
 #[path = "../support/browser.rs"]
@@ -29,3 +32,5 @@ mod browser;
 mod scratch;
 
 mod chain;
+mod disk_kill;
+mod replicas;

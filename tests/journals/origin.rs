@@ -139,12 +139,6 @@ impl Origin {
         }
     }
 
-    /// How often an answer was begun.
-    pub(crate) fn executions(&self, path: &str) -> usize {
-        let executions = self.shared.executions.lock().unwrap();
-        executions.get(path).copied().unwrap_or(0)
-    }
-
     /// Every request so far, and how often each answer was begun.
     pub(crate) fn story(&self) -> (Vec<Connection>, Vec<(String, usize)>) {
         let mut requests = self.shared.requests.lock().unwrap();
@@ -157,11 +151,14 @@ impl Origin {
         (connections.collect(), executions.collect())
     }
 
-    /// How many connections these feeds have now.
-    pub(crate) fn open(&self, which: impl Fn(&str) -> bool) -> usize {
+    /// The most connections that any feed has now.
+    pub(crate) fn most_crowded(&self) -> usize {
         let (connections, _) = self.story();
-        let open = connections.iter().filter(|c| c.closed.is_none());
-        open.filter(|c| which(&c.feed)).count()
+        let mut open: HashMap<String, usize> = HashMap::new();
+        for connection in connections.into_iter().filter(|c| c.closed.is_none()) {
+            *open.entry(connection.feed).or_default() += 1;
+        }
+        open.into_values().max().unwrap_or(0)
     }
 }
 

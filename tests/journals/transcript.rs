@@ -62,6 +62,16 @@ pub(crate) struct Story {
     pub(crate) ends: HashMap<String, u64>,
 }
 
+impl Entry {
+    /// Number and id of an event.
+    pub(crate) fn event(&self) -> Option<(u64, &str)> {
+        match self {
+            Self::Event { number, id } => Some((*number, id)),
+            _ => None,
+        }
+    }
+}
+
 impl Transcript {
     pub(crate) fn new(name: impl Into<String>, feed: impl Into<String>) -> Self {
         Self {
@@ -73,16 +83,8 @@ impl Transcript {
 
     /// The last number dispatched; 0 if there is none.
     pub(crate) fn last(&self) -> u64 {
-        let number = |entry: &Entry| match entry {
-            Entry::Event { number, .. } => Some(*number),
-            _ => None,
-        };
-        self.entries.iter().rev().find_map(number).unwrap_or(0)
-    }
-
-    /// How often this kind of thing happened.
-    pub(crate) fn count(&self, kind: impl Fn(&Entry) -> bool) -> usize {
-        self.entries.iter().filter(|entry| kind(entry)).count()
+        let event = self.entries.iter().rev().find_map(Entry::event);
+        event.map_or(0, |(number, _)| number)
     }
 
     /// Whether the last body ended as if whole.
