@@ -38,6 +38,16 @@ pub enum Signal {
     Buffered(i64),
     /// A heartbeat was written to a client.
     Heartbeat,
+    /// The journal could not keep what was published. What it did not keep, no
+    /// other process and no restarted one will know of.
+    JournalFailed,
+    /// A stream is kept in its journal again (true), or no longer (false).
+    Durable(bool),
+    /// A stream's upstream became this process's to connect to: nobody else's
+    /// it was, or whoever had it is gone.
+    Owned,
+    /// A stream's upstream became another process's.
+    Disowned,
     /// Time from the request upstream to its response head.
     UpstreamHead(Duration),
     /// Time from the response head to the first byte of its body.

@@ -24,4 +24,6 @@ impl Journal for Memory {
     fn alias(&self, _: &Name, _: &Name, _: Duration) -> Option<Reply<Option<Name>>> {
         None
     }
+
+    fn unalias(&self, _: &Name) {}
 }

@@ -24,11 +24,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+#[cfg(feature = "disk")]
+pub mod disk;
 mod memory;
+pub(crate) mod pack;
 mod record;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 pub use memory::Memory;
-pub use record::{Garbled, Record};
+pub use pack::Garbled;
+pub use record::Record;
 
 /// An answer that takes time: disk or network.
 pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, JournalError>> + Send>>;
@@ -69,6 +75,20 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// last use: if the name is given to another stream already, that one is
     /// the answer. Known to outlive the process once it resolves.
     fn alias(&self, alias: &Name, stream: &Name, retain: Duration) -> Option<Reply<Option<Name>>>;
+
+    /// Takes such a name away from whatever has it: nothing came of what it was
+    /// given for. Not waited for.
+    fn unalias(&self, alias: &Name);
+
+    /// Whether other processes write to it at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// What becomes of streams while it is out of reach.
+    fn on_loss(&self) -> OnLoss {
+        OnLoss::Pause
+    }
 
     /// How it does, for the operator.
     fn health(&self) -> Health {
@@ -179,6 +199,17 @@ pub enum Claim {
     Mine(Box<dyn Replica>),
     /// It exists.
     Kept(Kept),
+}
+
+/// What becomes of streams while their journal is out of reach for a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Nothing is delivered until it is back; clients are held by heartbeats.
+    #[default]
+    Pause,
+    /// Each process goes on by itself. What is delivered meanwhile is known to
+    /// nobody else.
+    Continue,
 }
 
 /// What a stream is called in its journal. Opaque bytes; it holds no

@@ -4,16 +4,15 @@
 //! version  first  low  at  state  blocks  (length, id?)…  seams  (after, kind)…  bytes
 //! ```
 //!
-//! Numbers are LEB128, byte strings are preceded by their length. Whoever
-//! stores the bytes sees to it that they come back whole (a checksum, a
+//! Whoever stores the bytes sees to it that they come back whole (a checksum, a
 //! protocol); what is read here may still be anything, and is refused if it is
 //! not a record.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::pack::{Garbled, number, put_bytes, put_number, run};
 use crate::log::{Batch, Entry, Seam, SeamKind};
 
 const VERSION: u8 = 1;
@@ -32,9 +31,17 @@ pub struct Record {
     pub low: u64,
 }
 
-/// These bytes are no record (of this version).
+/// Where a record is in its stream, read without the rest of it.
+#[cfg(feature = "disk")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Garbled;
+pub(crate) struct Outline {
+    /// Position of its first block.
+    pub(crate) first: u64,
+    /// How many blocks it has.
+    pub(crate) blocks: u32,
+    /// Blocks up to this one are no longer retained.
+    pub(crate) low: u64,
+}
 
 impl Record {
     /// When it was appended, by the system's clock.
@@ -76,6 +83,34 @@ impl Record {
             put_kind(out, seam.kind);
         }
         put_bytes(out, bytes);
+    }
+
+    /// Its place in its stream.
+    #[cfg(feature = "disk")]
+    pub(crate) fn outline(&self) -> Outline {
+        Outline {
+            first: self.batch.first,
+            blocks: u32::try_from(self.batch.entries.len()).unwrap_or(u32::MAX),
+            low: self.low,
+        }
+    }
+
+    /// Reads the outline of a record, whose bytes are known to be whole.
+    #[cfg(feature = "disk")]
+    pub(crate) fn read_outline(mut bytes: Bytes) -> Result<Outline, Garbled> {
+        let from = &mut bytes;
+        if from.try_get_u8() != Ok(VERSION) {
+            return Err(Garbled);
+        }
+        let first = number(from)?;
+        let low = number(from)?;
+        let _at = number(from)?;
+        let _state = run(from)?;
+        let blocks = u32::try_from(number(from)?).map_err(|_| Garbled)?;
+        if first == 0 || first.checked_add(u64::from(blocks)).is_none() {
+            return Err(Garbled);
+        }
+        Ok(Outline { first, blocks, low })
     }
 
     /// Reads a record that is all of `bytes`. What it holds shares their memory.
@@ -159,53 +194,6 @@ fn put_kind(out: &mut BytesMut, kind: SeamKind) {
     }
 }
 
-fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
-    put_number(out, bytes.len() as u64);
-    out.put_slice(bytes);
-}
-
-fn run(from: &mut Bytes) -> Result<Bytes, Garbled> {
-    let len = usize::try_from(number(from)?).map_err(|_| Garbled)?;
-    if len > from.len() {
-        return Err(Garbled);
-    }
-    Ok(from.split_to(len))
-}
-
-fn put_number(out: &mut BytesMut, mut number: u64) {
-    while number >= 0x80 {
-        #[expect(clippy::cast_possible_truncation, reason = "the low seven bits")]
-        out.put_u8(number as u8 | 0x80);
-        number >>= 7;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "less than 128")]
-    out.put_u8(number as u8);
-}
-
-fn number(from: &mut Bytes) -> Result<u64, Garbled> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = from.try_get_u8().map_err(|_| Garbled)?;
-        let bits = u64::from(byte & 0x7f);
-        if shift == 63 && bits > 1 {
-            return Err(Garbled);
-        }
-        number |= bits << shift;
-        if byte & 0x80 == 0 {
-            return Ok(number);
-        }
-    }
-    Err(Garbled)
-}
-
-impl fmt::Display for Garbled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a journal record of this version")
-    }
-}
-
-impl std::error::Error for Garbled {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +238,8 @@ mod tests {
             let mut written = BytesMut::new();
             record.encode(&mut written);
             let written = written.freeze();
+            #[cfg(feature = "disk")]
+            prop_assert_eq!(Record::read_outline(written.clone()), Ok(record.outline()));
             prop_assert_eq!(Record::decode(written.clone()), Ok(record));
             for len in 0..written.len() {
                 prop_assert_eq!(Record::decode(written.slice(..len)), Err(Garbled));

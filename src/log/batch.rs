@@ -30,4 +30,21 @@ impl Batch {
     pub fn last(&self) -> u64 {
         self.first + self.entries.len() as u64 - 1
     }
+
+    /// What of it lies after a position within it.
+    pub fn after(mut self, seq: u64) -> Self {
+        let skipped = usize::try_from((seq + 1).saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let skipped = skipped.min(self.entries.len());
+        let Some(start) = skipped.checked_sub(1).map(|last| self.entries[last].end) else {
+            return self;
+        };
+        self.entries.drain(..skipped);
+        for entry in &mut self.entries {
+            entry.end -= start;
+        }
+        self.bytes = self.bytes.slice(start as usize..);
+        self.first += skipped as u64;
+        self.seams.retain(|seam| seam.after >= seq);
+        self
+    }
 }

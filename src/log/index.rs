@@ -26,6 +26,18 @@ impl Index {
         self.by_id.get(id).copied()
     }
 
+    /// The id that was first delivered at this position.
+    pub(crate) fn at(&self, seq: u64) -> Option<&Bytes> {
+        let at = self.order.partition_point(|(at, _)| *at < seq);
+        let (found, id) = self.order.get(at)?;
+        (*found == seq).then_some(id)
+    }
+
+    /// The position of the last id.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.order.back().map(|(seq, _)| *seq)
+    }
+
     /// Forgets ids from which replay would no longer be complete.
     pub(crate) fn trim(&mut self, oldest_cursor: u64) {
         while let Some((seq, _)) = self.order.front() {

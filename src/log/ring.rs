@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::index::Index;
 use super::segment::Segment;
-use super::{Batch, Limits, Seam, SeamKind};
+use super::{Batch, Entry, Limits, Seam, SeamKind};
 
 /// The retained blocks of one stream, by dense position.
 ///
@@ -50,6 +50,14 @@ impl Ring {
             ids: Index::default(),
             seams: VecDeque::new(),
         }
+    }
+
+    /// Begins at a later position than 1, before anything was appended: what
+    /// lies before it was trimmed already.
+    pub fn begin_after(&mut self, low: u64) {
+        debug_assert_eq!(self.next, 1);
+        self.oldest = low + 1;
+        self.next = low + 1;
     }
 
     /// The position before the oldest retained block: the oldest cursor from
@@ -166,6 +174,14 @@ impl Ring {
         self.forget_trimmed();
     }
 
+    /// Trims what lies up to a position.
+    pub fn trim_up_to(&mut self, low: u64) {
+        while self.oldest <= low && self.oldest < self.next {
+            self.drop_oldest();
+        }
+        self.forget_trimmed();
+    }
+
     fn drop_oldest(&mut self) {
         let Some(segment) = self.segments.front() else {
             return;
@@ -212,6 +228,38 @@ impl Ring {
         })?;
         let (bytes, last) = segment.read(seq, max, self.next_gap(seq));
         Some(Chunk { bytes, last })
+    }
+
+    /// What follows the cursor `after`, as it was appended: about `max` bytes,
+    /// at least one block. Ids that occurred before are left out.
+    pub fn batch(&self, after: u64, max: usize) -> Option<Batch> {
+        let first = after.checked_add(1).filter(|seq| *seq >= self.oldest)?;
+        let at = self.segments.partition_point(|s| s.first() <= first);
+        let segment = self.segments.get(at.checked_sub(1)?)?;
+        if first >= self.next {
+            return None;
+        }
+        let (bytes, last) = segment.read(first, max, u64::MAX);
+        let mut end = 0;
+        let entry = |seq| {
+            end += u32::try_from(segment.size_of(seq)).unwrap_or(u32::MAX);
+            let id = self.ids.at(seq).cloned();
+            Entry { end, id }
+        };
+        let entries = (first..=last).map(entry).collect();
+        // Those at its end belong to what comes next, unless nothing does.
+        let here = |seam: &&Seam| seam.after >= after && (seam.after < last || last == self.high());
+        Some(Batch {
+            first,
+            bytes,
+            entries,
+            seams: self.seams.iter().filter(here).copied().collect(),
+        })
+    }
+
+    /// The last position to which the upstream gave an id that is indexed.
+    pub fn last_identified(&self) -> Option<u64> {
+        self.ids.last()
     }
 
     /// One retained block.
@@ -268,7 +316,6 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Entry;
     use super::*;
 
     fn append(ring: &mut Ring, len: usize) {
@@ -298,5 +345,61 @@ mod tests {
             // One merged piece more, of which only the last block is retained.
             assert!(held <= ring.bytes() + 15 * 100, "{held}");
         }
+    }
+
+    #[test]
+    fn what_is_taken_out_makes_the_same_ring_again() {
+        let mut ring = Ring::new(Limits::NONE);
+        let now = Instant::now();
+        for round in 0..2000u64 {
+            let id = (round % 3 == 0).then(|| Bytes::from(round.to_string()));
+            let kind = SeamKind::Gap { lost: Some(round) };
+            let after = ring.high();
+            let batch = Batch {
+                first: ring.next,
+                bytes: vec![b'x'; 100].into(),
+                entries: vec![Entry { end: 60, id }, Entry { end: 100, id: None }],
+                seams: (round % 7 == 0)
+                    .then_some(Seam { after, kind })
+                    .into_iter()
+                    .collect(),
+            };
+            ring.append(&batch, now);
+        }
+        ring.trim_to_bytes(150_000);
+        let mut again = Ring::new(Limits::NONE);
+        again.begin_after(ring.low());
+        while let Some(batch) = ring.batch(again.high(), 5000) {
+            again.append(&batch, now);
+        }
+        assert_eq!((again.low(), again.high()), (ring.low(), ring.high()));
+        assert_eq!(again.seams, ring.seams);
+        for seq in ring.oldest..ring.next {
+            assert_eq!(again.block(seq), ring.block(seq));
+            assert_eq!(again.ids.at(seq), ring.ids.at(seq));
+        }
+    }
+
+    #[test]
+    fn a_batch_can_be_begun_in_its_middle() {
+        let seam = |after| Seam {
+            after,
+            kind: SeamKind::Exact,
+        };
+        let entry = |end| Entry { end, id: None };
+        let batch = Batch {
+            first: 5,
+            bytes: Bytes::from_static(b"aabbbc"),
+            entries: vec![entry(2), entry(5), entry(6)],
+            seams: vec![seam(4), seam(6)],
+        };
+        assert_eq!(batch.clone().after(4), batch);
+        let rest = batch.clone().after(5);
+        assert_eq!((rest.first, &rest.bytes[..]), (6, &b"bbbc"[..]));
+        assert_eq!(rest.entries, [entry(3), entry(4)]);
+        assert_eq!(rest.seams, [seam(6)]);
+        let none = batch.after(7);
+        assert_eq!((none.first, none.entries.len()), (8, 0));
+        assert!(none.bytes.is_empty());
     }
 }

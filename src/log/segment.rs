@@ -120,6 +120,7 @@ impl Segment {
     }
 
     /// The piece with the byte at `start`: the last, for whoever keeps up.
+    #[inline]
     fn piece_at(&self, start: usize) -> &Piece {
         let last = self.pieces.len() - 1;
         if self.pieces[last].start as usize <= start {
@@ -129,6 +130,7 @@ impl Segment {
         &self.pieces[self.pieces.partition_point(after) - 1]
     }
 
+    #[inline]
     fn start_of(&self, index: usize) -> usize {
         if index == 0 {
             0
@@ -151,6 +153,8 @@ impl Segment {
     /// Whole blocks from `seq` on that lie contiguous, up to about `max` bytes
     /// but one at least and none after `until`, and the position of the last of
     /// them.
+    // Called for every chunk of every client.
+    #[inline]
     pub(crate) fn read(&self, seq: u64, max: usize, until: u64) -> (Bytes, u64) {
         let index = self.index(seq);
         let start = self.start_of(index);

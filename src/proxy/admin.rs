@@ -13,21 +13,28 @@ use http_body_util::Full;
 use super::balance::Balance;
 use super::metrics::{self, Metrics};
 use super::rescue::text;
+use crate::resume::Engine;
 
 /// Answers `/healthz`, `/readyz` and `/metrics`.
 #[derive(Debug)]
 pub struct Admin {
     metrics: Arc<Metrics>,
     upstreams: Vec<(String, Arc<Balance>)>,
+    engine: Engine,
     draining: AtomicBool,
 }
 
 impl Admin {
-    /// For these metrics and upstreams.
-    pub fn new(metrics: Arc<Metrics>, upstreams: Vec<(String, Arc<Balance>)>) -> Self {
+    /// For these metrics and upstreams, and the journal of this engine.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        upstreams: Vec<(String, Arc<Balance>)>,
+        engine: Engine,
+    ) -> Self {
         Self {
             metrics,
             upstreams,
+            engine,
             draining: AtomicBool::new(false),
         }
     }
@@ -63,11 +70,18 @@ impl Admin {
                 let _ = writeln!(reasons, "upstream {name}: no healthy server");
             }
         }
-        if reasons.is_empty() {
-            return text(StatusCode::OK, "ready\n");
+        let (status, mut detail) = if reasons.is_empty() {
+            (StatusCode::OK, "ready\n".to_owned())
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, reasons)
+        };
+        // No reason to send clients away: the others' journal does no better.
+        let journal = self.engine.journal_health();
+        if !journal.durable {
+            let _ = writeln!(detail, "journal: {}", journal.detail);
         }
-        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "");
-        *response.body_mut() = Full::from(reasons);
+        let mut response = text(status, "");
+        *response.body_mut() = Full::from(detail);
         response
     }
 

@@ -63,6 +63,10 @@ pub struct RouteMetrics {
     heartbeats: Counter,
     /// In the order of [`GAP_REASONS`].
     gaps: [Counter; 5],
+    not_durable: Gauge,
+    journal_failures: Counter,
+    taken_over: Counter,
+    handed_over: Counter,
     head: Histogram,
     first_byte: Histogram,
 }
@@ -99,6 +103,10 @@ struct RouteFamilies {
     events_replayed: Family<Labels, Counter>,
     heartbeats: Family<Labels, Counter>,
     gaps: Family<Labels, Counter>,
+    not_durable: Family<Labels, Gauge>,
+    journal_failures: Family<Labels, Counter>,
+    taken_over: Family<Labels, Counter>,
+    handed_over: Family<Labels, Counter>,
     head: Histograms,
     first_byte: Histograms,
 }
@@ -213,6 +221,22 @@ impl RouteFamilies {
             ),
             heartbeats: plain(r, "heartbeats", "Heartbeats to clients"),
             gaps: plain(r, "gaps", "Losses known or feared"),
+            not_durable: plain(
+                r,
+                "streams_not_durable",
+                "Streams that go on in memory although there is a journal",
+            ),
+            journal_failures: plain(r, "journal_failures", "Appends a journal did not keep"),
+            taken_over: plain(
+                r,
+                "streams_taken_over",
+                "Streams whose upstream became this process's to connect to",
+            ),
+            handed_over: plain(
+                r,
+                "streams_handed_over",
+                "Streams whose upstream became another process's",
+            ),
             head: seconds(r, "upstream_head", "Request upstream to its response head"),
             first_byte: seconds(r, "upstream_first_byte", "Response head to first body byte"),
         }
@@ -238,6 +262,10 @@ impl RouteFamilies {
             events_replayed: self.events_replayed.get_or_create_owned(&labels),
             heartbeats: self.heartbeats.get_or_create_owned(&labels),
             gaps,
+            not_durable: self.not_durable.get_or_create_owned(&labels),
+            journal_failures: self.journal_failures.get_or_create_owned(&labels),
+            taken_over: self.taken_over.get_or_create_owned(&labels),
+            handed_over: self.handed_over.get_or_create_owned(&labels),
             head: self.head.get_or_create_owned(&labels),
             first_byte: self.first_byte.get_or_create_owned(&labels),
         }
@@ -267,6 +295,11 @@ impl Observer for RouteMetrics {
             Signal::Replayed(events) => drop(self.events_replayed.inc_by(events)),
             Signal::Gap(reason) => self.gap(reason),
             Signal::Buffered(change) => drop(self.buffered_bytes.inc_by(change)),
+            Signal::JournalFailed => drop(self.journal_failures.inc()),
+            Signal::Durable(true) => drop(self.not_durable.dec()),
+            Signal::Durable(false) => drop(self.not_durable.inc()),
+            Signal::Owned => drop(self.taken_over.inc()),
+            Signal::Disowned => drop(self.handed_over.inc()),
             Signal::Heartbeat => drop(self.heartbeats.inc()),
             Signal::UpstreamHead(time) => self.head.observe(time.as_secs_f64()),
             Signal::UpstreamFirstByte(time) => self.first_byte.observe(time.as_secs_f64()),

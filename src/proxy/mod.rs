@@ -23,6 +23,7 @@ pub mod forward;
 mod handover;
 pub mod health;
 pub mod io;
+mod journal;
 mod listener;
 pub mod logging;
 pub mod metrics;
@@ -61,6 +62,7 @@ use self::rescue::Rescue;
 use self::router::{Route, Router};
 pub use self::server::Server;
 use self::trace::Trace;
+use crate::journal::JournalError;
 use crate::resume::{Engine, RequestBody, SseLayer};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -84,12 +86,15 @@ pub(crate) enum AssemblyError {
     InvalidUpstream(String),
     /// An `https` upstream, and no authority to verify it by.
     Roots(IoError),
+    /// The journal cannot be used.
+    Journal(JournalError),
 }
 
 impl Assembly {
     pub(crate) fn new(config: &Config) -> Result<Self, AssemblyError> {
         let metrics = Arc::new(Metrics::new());
-        let engine = Engine::new(config.limits.buffered_bytes);
+        let journal = journal::open(&config.journal).map_err(AssemblyError::Journal)?;
+        let engine = Engine::with_journal(config.limits.buffered_bytes, journal);
         let mut forwards = BTreeMap::new();
         let mut balances = Vec::new();
         let mut checks = Vec::new();
@@ -108,6 +113,7 @@ impl Assembly {
             // and its drain span them; settings and counters of the route.
             let layer = SseLayer::with_settings(route.sse.clone())
                 .engine(engine.clone())
+                .name(&name(route))
                 .observer(metrics.route(&route.path));
             Ok(Route::new(route, layer.layer(forward.clone())))
         });
@@ -115,8 +121,8 @@ impl Assembly {
 
         Ok(Self {
             router,
+            admin: Arc::new(Admin::new(Arc::clone(&metrics), balances, engine.clone())),
             engine,
-            admin: Arc::new(Admin::new(Arc::clone(&metrics), balances)),
             metrics,
             checks,
         })
@@ -180,6 +186,15 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response<http_body_util::Fu
         "a request handler panicked"
     );
     rescue::text(http::StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+}
+
+/// What a route is known by after a restart, and to other replicas: what it
+/// matches, not where in the file it stands.
+fn name(route: &config::model::Route) -> String {
+    let methods = route.methods.iter().flatten().map(http::Method::as_str);
+    let methods: Vec<_> = methods.collect();
+    let host = route.host.as_deref().unwrap_or("*");
+    format!("{} {host} {}", methods.join(","), route.path)
 }
 
 fn connect(

@@ -67,3 +67,48 @@ fn worker(name: String, stop: &CancellationToken) -> io::Result<Handle> {
         .spawn(move || runtime.block_on(stop.cancelled()))?;
     Ok(handle)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The name of the thread that runs what is spawned there.
+    async fn thread_of(handle: &Handle) -> String {
+        let name = async { thread::current().name().unwrap_or_default().to_owned() };
+        handle.spawn(name).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_has_a_thread_of_its_own() {
+        let workers = Workers::start(2).unwrap();
+        assert_eq!(thread_of(workers.accepting()).await, "accept");
+        let mut serving = BTreeSet::new();
+        for _ in 0..2 {
+            serving.insert(thread_of(workers.next()).await);
+        }
+        assert_eq!(serving, ["worker-1", "worker-2"].map(str::to_owned).into());
+    }
+
+    #[tokio::test]
+    async fn one_worker_is_the_runtime_it_was_started_in() {
+        let workers = Workers::start(1).unwrap();
+        let here = thread::current().name().unwrap().to_owned();
+        assert_eq!(thread_of(workers.next()).await, here);
+        assert_eq!(thread_of(workers.accepting()).await, "accept");
+    }
+
+    #[tokio::test]
+    async fn threads_end_with_what_they_still_serve() {
+        let workers = Workers::start(2).unwrap();
+        let handles = [workers.accepting(), workers.next(), workers.next()].map(Handle::clone);
+        let served = handles.map(|handle| handle.spawn(std::future::pending::<()>()));
+        drop(workers);
+        for task in served {
+            let end = tokio::time::timeout(Duration::from_secs(20), task).await;
+            assert!(end.unwrap().unwrap_err().is_cancelled());
+        }
+    }
+}

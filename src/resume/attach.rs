@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, VARY};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, VARY};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::{Live, SseBody, write_gap};
@@ -17,11 +17,14 @@ use super::route::Route;
 use crate::log::{Attached, Ending, Position, Ring};
 use crate::observe::{GapReason, Signal};
 use crate::stream::gap_data;
-use crate::stream::id::IdWriter;
+use crate::stream::id::{EventId, IdWriter};
 use crate::stream::policy::{Ids, Join, OnGap, UpstreamResume};
 use crate::stream::session::End;
 use crate::stream::stream::{Phase, Stream, Subscription};
 use crate::wire::{HEARTBEAT, encode_event, encode_retry};
+
+/// Events that others have been given are here by then, or the owner is gone.
+const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// Whoever asks.
 #[derive(Clone, Copy)]
@@ -82,11 +85,18 @@ pub(super) fn join<R>(client: Client<'_>, stream: &Arc<Stream>, cursor: &Cursor)
     let settings = &client.route.settings;
     let fresh = join_position(settings.join, settings.resume);
     let (position, gap) = match locate(stream, cursor, settings.ids) {
+        // Once it is known what the journal has, those who wait are cut and come
+        // back: what they had is asked then.
+        _ if stream.phase() == Phase::Waiting => (Some(Position::Live), None),
         Place::At(seq) => return rejoin(client, stream, seq),
         Place::Upstreams(id) => return Joined::Aside(id),
         Place::Nowhere => (Some(fresh), None),
         Place::Unreadable => (Some(fresh), Some(GapReason::MalformedId)),
-        // All that is retained is later than what the client had.
+        // All that is retained is later than what the client had. But where others
+        // keep the same stream, it may have had it from one of them.
+        Place::Forgotten if client.route.engine.is_shared() => {
+            (Some(Position::Live), Some(GapReason::UnknownId))
+        }
         Place::Forgotten => (None, Some(GapReason::UnknownId)),
     };
     if matches!(stream.phase(), Phase::Ended(_) | Phase::Gone) {
@@ -117,6 +127,12 @@ fn rejoin<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> Joined<R> {
     }
 }
 
+/// Waits for a log that is behind its owner's, so that what a client has seen
+/// elsewhere is not taken for unknown.
+pub(super) async fn catch_up(stream: &Stream, id: &EventId) -> Option<u64> {
+    stream.reach(id, CATCH_UP).await
+}
+
 /// What a cursor means on a shared stream.
 enum Place {
     /// After this block.
@@ -138,9 +154,8 @@ fn locate(stream: &Stream, cursor: &Cursor, ids: Ids) -> Place {
         Cursor::Malformed => Place::Unreadable,
         Cursor::Foreign(id) => find(id).map_or_else(|| Place::Upstreams(id.clone()), Place::At),
         Cursor::Ours { id, raw } => {
-            let high = stream.log().with(Ring::high);
-            if id.epoch == stream.epoch && id.seq <= high {
-                return Place::At(id.seq);
+            if let Some(seq) = stream.place(id) {
+                return Place::At(seq);
             }
             if let Some(seq) = find(raw) {
                 return Place::At(seq);
@@ -239,7 +254,7 @@ impl Client<'_> {
         write_gap(out, reason, lost);
         if let Some(event) = &self.route.settings.gap_event {
             let data = gap_data(reason.as_str(), lost);
-            let mut ids = IdWriter::new(stream.epoch);
+            let mut ids = IdWriter::new(stream.epoch());
             encode_event(out, event, &data, Some(ids.write(after)));
         }
     }
@@ -306,6 +321,17 @@ fn trimmed<R>(stream: &Stream) -> Response<SseBody<R>> {
         "Events after this Last-Event-ID are no longer retained. The request was not executed.\n",
     );
     readable(answer, stream)
+}
+
+/// Whether this request was sent before cannot be known just now.
+pub(super) fn unknown_name<R>() -> Response<SseBody<R>> {
+    let mut response = text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Whether this request was sent before cannot be known just now. It was not executed.\n",
+    );
+    let soon = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, soon);
+    response
 }
 
 /// No stream can be made just now.

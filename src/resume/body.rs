@@ -82,6 +82,11 @@ impl<B> SseBody<B> {
         Self { kind: Kind::Empty }
     }
 
+    /// Whether a stream's events are in it.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.kind, Kind::Live { .. })
+    }
+
     /// A short text of our own.
     pub(super) fn text(text: &'static str) -> Self {
         Self {

@@ -10,12 +10,16 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::principal::Principals;
-use crate::journal::{Journal, Memory};
+use crate::journal::{Health, Journal, Memory};
+use crate::stream::key::Names;
 use crate::stream::policy::Kind;
 use crate::stream::registry::Registry;
 
 /// Bytes retained over all streams where nothing else is said: 1 GiB.
 const DEFAULT_BYTES: usize = 1 << 30;
+
+/// A journal is not waited for longer than this when the process ends.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// The streams of a process: one cap on their memory, one drain.
 ///
@@ -30,6 +34,7 @@ pub struct Engine {
 struct Shared {
     registry: Arc<Registry>,
     principals: Principals,
+    names: Names,
     journal: Arc<dyn Journal>,
     routes: AtomicU64,
     /// When the drain's spread is over, once it has begun.
@@ -47,14 +52,26 @@ impl Engine {
     /// If the operating system has no random numbers to give: without them,
     /// ids could be guessed.
     pub fn new(buffered_bytes: usize) -> Self {
-        let mut key = [0; 32];
-        #[expect(clippy::expect_used, reason = "nothing may run without it")]
-        getrandom::fill(&mut key).expect("the operating system's random numbers");
+        Self::with_journal(buffered_bytes, Arc::new(Memory))
+    }
+
+    /// The same, with streams that outlive this process in a journal.
+    ///
+    /// Layers are told apart by their order there, so processes that share a
+    /// journal (or one after a restart) must make the same layers in the same
+    /// order, or name them with [`SseLayer::name`](super::SseLayer::name).
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_journal(buffered_bytes: usize, journal: Arc<dyn Journal>) -> Self {
+        let names = Names::new(journal.secret().unwrap_or_else(random_key));
         Self {
             shared: Arc::new(Shared {
                 registry: Arc::new(Registry::new(buffered_bytes)),
-                principals: Principals::new(key),
-                journal: Arc::new(Memory),
+                principals: Principals::new(names.hash(b"principals", b"")),
+                names,
+                journal,
                 routes: AtomicU64::new(0),
                 drain: watch::Sender::new(None),
             }),
@@ -73,6 +90,9 @@ impl Engine {
     pub async fn drain(&self, spread: Duration, deadline: Duration) {
         let registry = &self.shared.registry;
         let begin = Instant::now();
+        for stream in registry.streams() {
+            stream.hand_over();
+        }
         self.shared
             .drain
             .send_replace(Some(moment_at(begin, spread)));
@@ -90,15 +110,38 @@ impl Engine {
                 for stream in &streams {
                     stream.log().abort_readers("shutting down");
                 }
-                return;
+                return self.close().await;
             }
             if !read() {
-                return;
+                return self.close().await;
             }
             // Clients still come on connections that are open.
             let step = Duration::from_millis(50).min(deadline.saturating_sub(elapsed));
             tokio::time::sleep(step).await;
         }
+    }
+
+    /// What the journal has is made as safe as it can be, and others may go on
+    /// with it.
+    async fn close(&self) {
+        let Some(closed) = self.shared.journal.close() else {
+            return;
+        };
+        match tokio::time::timeout(CLOSING, closed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the journal was not closed in order"),
+            Err(_) => tracing::warn!("the journal took too long to close"),
+        }
+    }
+
+    /// Whether other processes have the same streams.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.journal.is_shared()
+    }
+
+    /// How the journal does.
+    pub fn journal_health(&self) -> Health {
+        self.shared.journal.health()
     }
 
     /// Resolves at a random moment of the drain, for bodies that are in no
@@ -127,10 +170,22 @@ impl Engine {
         &self.shared.journal
     }
 
+    /// What streams are called in the journal.
+    pub(super) fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
     /// A number that tells this engine's routes apart.
     pub(super) fn next_route(&self) -> u64 {
         self.shared.routes.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    #[expect(clippy::expect_used, reason = "nothing may run without it")]
+    getrandom::fill(&mut key).expect("the operating system's random numbers");
+    key
 }
 
 /// A random moment from now on.

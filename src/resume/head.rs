@@ -43,13 +43,6 @@ impl Resumed {
     }
 }
 
-/// Whether the upstream, a proxy as well, could not go on from where it was
-/// asked to.
-pub(crate) fn tells_of_gap(upstream: &HeaderMap) -> bool {
-    let resumed = upstream.get(SSE_RESUME);
-    resumed.is_some_and(|value| value == Resumed::Gap.as_str())
-}
-
 /// Whether this is 200 with an event stream, whatever the parameters and the
 /// case of its type (WHATWG HTML §9.2.3).
 pub(crate) fn is_event_stream(status: StatusCode, headers: &HeaderMap) -> bool {
@@ -76,6 +69,14 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// Whether an upstream that is a proxy of this kind says that events are known
+/// or feared lost.
+pub(crate) fn tells_of_gap(headers: &HeaderMap) -> bool {
+    headers
+        .get(SSE_RESUME)
+        .is_some_and(|resumed| resumed == Resumed::Gap.as_str())
 }
 
 /// Makes a head fit for an event stream that must not be held up on its way.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use sha2::{Digest, Sha256};
 use tower_layer::Layer;
 
 use super::engine::Engine;
@@ -55,9 +56,22 @@ impl SseLayer {
     /// Shares an engine with other layers.
     pub fn engine(self, engine: Engine) -> Self {
         self.change(|route| {
-            route.number = engine.next_route();
+            // A name stays.
+            if route.number < 1 << 63 {
+                route.number = engine.next_route();
+            }
             route.engine = engine;
         })
+    }
+
+    /// Names the layer, so that it is known for the same after a restart and to
+    /// other processes, whatever other layers there are. Only of use with a
+    /// journal that outlives the process.
+    pub fn name(self, name: &str) -> Self {
+        let digest = Sha256::digest(name);
+        let number = digest.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b));
+        // Counted numbers never get that high.
+        self.change(|route| route.number = number | 1 << 63)
     }
 
     /// Reports what happens to an observer.

@@ -22,7 +22,10 @@
 //! `open` calls the inner service for one that does not; `reopen` calls it
 //! again when its connection is lost; [`SseBody`] is what the client reads.
 //!
-//! Not promised: nothing survives the process here, and a service that lost
+//! `recall` gets a stream back from the [journal](crate::journal) that another
+//! process, or this one before a restart, has left there.
+//!
+//! Not promised: without a journal nothing survives the process, and a service that lost
 //! events while it was away cannot be made to resend them. See
 //! `docs/guarantees.md`.
 
@@ -36,6 +39,7 @@ mod key;
 mod layer;
 mod open;
 mod principal;
+mod recall;
 mod reopen;
 mod request;
 mod route;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::attach::{self, Client, Joined};
 use super::body::{Close, SseBody};
 use super::cursor::{Cursor, LAST_EVENT_ID};
+use super::engine::Engine;
 use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
 use super::inner::Inner;
 use super::key;
@@ -23,14 +24,16 @@ use super::reopen::Reopen;
 use super::request::RequestBody;
 use super::route::Route;
 use super::settings::{BufferSettings, Mode};
+use crate::journal::{self, Replica};
 use crate::log::{Limits, Position};
 use crate::observe::{GapReason, Signal};
 use crate::stream::create::NewStream;
-use crate::stream::id::EventId;
+use crate::stream::id::Epoch;
 use crate::stream::key::Key;
 use crate::stream::policy::{Ids, Kind, Linger, UpstreamResume};
 use crate::stream::pump::Beginning;
 use crate::stream::registry::{Claim, Claimed, Registry};
+use crate::stream::saved::Birth;
 use crate::stream::source::{BoxError, Source};
 use crate::stream::stream::{Policy, Stream};
 
@@ -51,14 +54,19 @@ pub(super) struct Upstream<S, B> {
     pub(super) gap: Option<GapReason>,
     /// One client's own way back into a shared stream.
     pub(super) aside: bool,
+    /// The epoch the stream is to have, where it is announced before there is a
+    /// stream.
+    pub(super) epoch: Option<Epoch>,
+    /// The journal is out of reach: it may have such a stream already.
+    pub(super) unknown: bool,
 }
 
 /// What a new stream is found by.
 pub(super) enum Place {
     /// Its epoch.
     Epoch,
-    /// A key that is claimed for it.
-    Claimed(Key, Claimed),
+    /// A key that is claimed for it, here and in the journal.
+    Claimed(Key, Claimed, Option<Box<dyn Replica>>),
     /// A key, unless another stream has it by then: that one will serve this
     /// client, too, from where the cursor says.
     Late(Key, Cursor),
@@ -78,6 +86,8 @@ impl<S, B> Upstream<S, B> {
             after: None,
             gap: None,
             aside: false,
+            epoch: None,
+            unknown: false,
         }
     }
 
@@ -119,14 +129,20 @@ impl<S, B> Upstream<S, B> {
         })
     }
 
-    /// The stream an id of ours names, if this client may have it. Somebody
-    /// else's is as good as none.
-    pub(super) fn find(&self, id: &EventId) -> Option<Arc<Stream>> {
-        let stream = self.registry().find(&Key::Epoch(id.epoch))?;
-        let theirs = principal::same(&stream.principal, &self.principal)
-            && stream.scope == self.scope
-            && id.seq <= stream.log().with(crate::log::Ring::high);
-        theirs.then_some(stream)
+    /// Whether this client may have a stream.
+    pub(super) fn may_have(&self, stream: &Stream) -> bool {
+        principal::same(&stream.principal, &self.principal) && stream.scope == self.scope
+    }
+
+    /// Whose it would be, and which resource's, as a journal has it.
+    pub(super) fn owner(&self) -> (Principal, [u8; 32]) {
+        let scope = self.route.engine.names().hash(b"scope", &self.scope);
+        (self.principal, scope)
+    }
+
+    /// The resource of this request.
+    pub(super) fn scope(&self) -> &[u8] {
+        &self.scope
     }
 
     pub(super) fn strip_credentials(&mut self) {
@@ -195,21 +211,10 @@ where
             }
         }
         let repeat = self.repeat(kind);
-        let request = Request::from_parts(self.parts, RequestBody::original(self.body));
         let asked = Instant::now();
-        let opening = Opening {
-            route: self.route,
-            kind,
-            place,
-            principal: self.principal,
-            scope: self.scope,
-            after: self.after,
-            gap: self.gap,
-            aside: self.aside,
-            get: request.method() == Method::GET,
-        };
-        let answer = self.service.call(request).await;
-        if let Place::Claimed(_, claimed) = &opening.place {
+        let (mut opening, mut service, request) = self.part(kind, place);
+        let answer = service.call(request).await;
+        if let Place::Claimed(_, claimed, _) = &opening.place {
             claimed.answered();
         }
         let hold = kind != Kind::OneShot && !opening.route.settings.hold.is_zero();
@@ -236,11 +241,51 @@ where
             );
             return Ok(Response::from_parts(head, SseBody::plain(body)));
         }
+        if opening.after.is_some() && head::tells_of_gap(&head.headers) {
+            opening.gap.get_or_insert(GapReason::Upstream);
+        }
         let observer = &opening.route.observer;
         observer.observe(Signal::UpstreamHead(asked.elapsed()));
         let body = body.map_err(Into::into).boxed_unsync();
         let beginning = Beginning::Live(body);
         Ok(opening.settle(head, beginning, source(repeat)).await)
+    }
+
+    /// Holds the client until it is known what the journal has.
+    pub(super) fn wait(mut self, place: Place) -> Response<SseBody<S::ResBody>> {
+        self.ask_for_identity();
+        let source = source(self.repeat(Kind::Shared));
+        let (opening, ..) = self.part(Kind::Shared, place);
+        opening.live(held_head(), Beginning::Kept, source)
+    }
+
+    /// How to send this request again, without its body, for a stream that
+    /// somebody else opened.
+    pub(super) fn again(&mut self, kind: Kind) -> Option<Arc<dyn Source>> {
+        self.ask_for_identity();
+        let (mut parts, service) = self.repeat(kind)?;
+        if self.route.settings.mode == Mode::Shared {
+            key::strip_credentials(&self.route.settings, &mut parts.headers);
+        }
+        Some(Arc::new(Reopen::<S, B>::new(service, &parts)))
+    }
+
+    fn part(self, kind: Kind, place: Place) -> (Opening, S, Request<RequestBody<B>>) {
+        let opening = Opening {
+            get: self.is_get(),
+            route: self.route,
+            kind,
+            place,
+            principal: self.principal,
+            scope: self.scope,
+            after: self.after,
+            gap: self.gap,
+            aside: self.aside,
+            epoch: self.epoch,
+            unknown: self.unknown,
+        };
+        let request = Request::from_parts(self.parts, RequestBody::original(self.body));
+        (opening, self.service, request)
     }
 
     /// What it takes to ask again, for streams that may be asked for again.
@@ -277,15 +322,14 @@ struct Opening {
     gap: Option<GapReason>,
     aside: bool,
     get: bool,
+    epoch: Option<Epoch>,
+    unknown: bool,
 }
 
 impl Opening {
     /// Keeps the client while the upstream is sought.
     async fn held<R>(self, source: Option<Arc<dyn Source>>) -> Response<SseBody<R>> {
-        let mut response = Response::new(());
-        *response.headers_mut() = head::unpack(&head::synthetic());
-        let (head, ()) = response.into_parts();
-        self.settle(head, Beginning::Held, source).await
+        self.settle(held_head(), Beginning::Held, source).await
     }
 
     /// Makes a stream of the answer, unless it came late and there is one.
@@ -318,7 +362,9 @@ impl Opening {
                     opening.done().await;
                 }
                 Claim::Mine(claimed) => {
-                    self.place = Place::Claimed(key, claimed);
+                    let replica = owned_late(&self.route.engine, &key).await;
+                    self.unknown = replica.is_none() && self.route.engine.is_shared();
+                    self.place = Place::Claimed(key, claimed, replica);
                     break;
                 }
             }
@@ -339,17 +385,46 @@ impl Opening {
         beginning: Beginning,
         source: Option<Arc<dyn Source>>,
     ) -> Response<SseBody<R>> {
-        let resumed = self.resumed(&head.headers);
+        let resumed = self.resumed();
         if let Some(reason) = self.gap {
             self.route.observer.observe(Signal::Gap(reason));
         }
-        let (key, claimed) = match self.place {
-            Place::Claimed(key, claimed) => (Some(key), Some(claimed)),
-            Place::Epoch | Place::Late(..) => (None, None),
+        let (key, claimed, replica) = match self.place {
+            Place::Claimed(key, claimed, replica) => (Some(key), Some(claimed), replica),
+            Place::Epoch | Place::Late(..) => (None, None, None),
         };
-        let registry = Arc::clone(self.route.engine.registry());
+        let engine = &self.route.engine;
+        let registry = Arc::clone(engine.registry());
+        let minted = match (self.epoch, self.kind) {
+            (Some(epoch), _) => Ok(epoch),
+            (None, Kind::Shared) => Epoch::shared(),
+            (None, _) => Epoch::private(),
+        };
+        let Ok(epoch) = minted else {
+            return attach::unavailable();
+        };
+        let located = |locator| {
+            engine
+                .journal()
+                .create(&engine.names().name(&Key::Located(locator)))
+        };
+        let replica = replica.or_else(|| epoch.locator().and_then(located));
+        let journaled = replica.map(|replica| {
+            let birth = Birth {
+                kind: self.kind,
+                epoch,
+                principal: self.principal.filter(|_| self.kind != Kind::Shared),
+                scope: engine.names().hash(b"scope", &self.scope),
+                opened_with: self.after.clone(),
+                head: head::keep(&head.headers),
+            };
+            (replica, birth)
+        });
         let new = NewStream {
             key,
+            epoch,
+            journaled,
+            unknown: self.unknown,
             policy: policy(&self.route, self.kind, self.aside),
             head: head::keep(&head.headers),
             principal: self.principal.filter(|_| self.kind != Kind::Shared),
@@ -358,9 +433,7 @@ impl Opening {
             source,
             beginning,
         };
-        let Ok((stream, pump)) = new.build(&registry) else {
-            return attach::unavailable();
-        };
+        let (stream, pump) = new.build(&registry);
         // Attached before it can be found or move: nobody is first but us.
         let Some((subscription, attached)) = stream.attach(Position::Oldest) else {
             return attach::unavailable();
@@ -380,19 +453,34 @@ impl Opening {
         Response::from_parts(head, body)
     }
 
-    fn resumed(&self, upstream: &HeaderMap) -> Resumed {
+    fn resumed(&self) -> Resumed {
         let declared = self.route.settings.resume == UpstreamResume::LastEventId;
         match (&self.after, self.gap) {
             (_, Some(_)) => Resumed::Gap,
-            // Another proxy, which knows better than the declaration.
-            (Some(_), None) if head::tells_of_gap(upstream) => Resumed::Gap,
             (Some(_), None) if declared => Resumed::Exact,
             _ => Resumed::New,
         }
     }
 }
 
-fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
+/// A place in the journal for a stream whose upstream has answered already:
+/// none, if the journal has the stream or cannot be asked.
+async fn owned_late(engine: &Engine, key: &Key) -> Option<Box<dyn Replica>> {
+    let claim = engine.journal().claim(&engine.names().name(key))?;
+    match claim.await {
+        Ok(journal::Claim::Mine(replica)) => Some(replica),
+        Ok(journal::Claim::Kept(_)) | Err(_) => None,
+    }
+}
+
+/// The head of a stream whose upstream has not answered.
+fn held_head() -> http::response::Parts {
+    let mut response = Response::new(());
+    *response.headers_mut() = head::unpack(&head::synthetic());
+    response.into_parts().0
+}
+
+pub(super) fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
     let settings = &route.settings;
     Policy {
         kind,
@@ -417,7 +505,6 @@ fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
         gap_event: settings.gap_event.clone(),
         strip_retry: settings.retry.is_some(),
         observer: Arc::clone(&route.observer),
-        journal: Arc::clone(route.engine.journal()),
     }
 }
 

@@ -11,7 +11,7 @@ use http::{Extensions, HeaderValue, Method, Request, Uri, Version};
 use http_body_util::BodyExt;
 
 use super::cursor::LAST_EVENT_ID;
-use super::head::{compact, is_encoded, is_event_stream, retry_after, unpack};
+use super::head::{compact, is_encoded, is_event_stream, retry_after, tells_of_gap, unpack};
 use super::inner::Inner;
 use super::request::RequestBody;
 use crate::stream::source::{Answer, Opening, Refusal, Source};
@@ -80,7 +80,10 @@ where
             let answer = service.call(request).await.map_err(Into::into)?;
             let (head, body) = answer.into_parts();
             if is_event_stream(head.status, &head.headers) && !is_encoded(&head.headers) {
-                return Ok(Answer::Stream(body.map_err(Into::into).boxed_unsync()));
+                return Ok(Answer::Stream {
+                    gap: tells_of_gap(&head.headers),
+                    body: body.map_err(Into::into).boxed_unsync(),
+                });
             }
             Ok(Answer::Refused(Refusal {
                 status: head.status.as_u16(),

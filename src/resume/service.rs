@@ -19,13 +19,14 @@ use super::cursor::Cursor;
 use super::inner::Inner;
 use super::key;
 use super::open::{Place, Upstream};
+use super::recall::Recalled;
 use super::request::RequestBody;
 use super::route::Route;
 use super::settings::Mode;
 use crate::observe::GapReason;
 use crate::stream::key::Key;
 use crate::stream::policy::{Ids, Kind};
-use crate::stream::registry::Claim;
+use crate::stream::registry::{Claim, Claimed};
 use crate::stream::source::BoxError;
 
 /// A service whose event streams can be resumed. Made by
@@ -143,18 +144,27 @@ where
         Cursor::Foreign(id) => upstream.after = Some(id),
         // `preserve` leaves ids of any shape to the upstream that gave them.
         Cursor::Ours { raw, .. } if get && upstream.preserves(kind) => upstream.after = Some(raw),
-        Cursor::Ours { id, .. } => match upstream.find(&id) {
-            Some(stream) => match attach::resume(upstream.client(), &stream, id.seq) {
+        Cursor::Ours { id, .. } => match upstream.find(&id).await {
+            Ok(Some((stream, seq))) => match attach::resume(upstream.client(), &stream, seq) {
                 attach::Outcome::Answer(response) => return Ok(response),
                 // Whatever became of it, the request was sent once already.
                 attach::Outcome::Afresh if !get => return Ok(attach::unknown_id()),
                 attach::Outcome::Afresh => upstream.gap = Some(GapReason::Trimmed),
             },
-            None if !get => return Ok(attach::unknown_id()),
-            None => match id.carried {
-                Some(carried) => upstream.after = Some(carried.into()),
-                None => upstream.gap = Some(GapReason::UnknownId),
-            },
+            Ok(None) if !get => return Ok(attach::unknown_id()),
+            Err(error) if !get => {
+                tracing::warn!(%error, "a client cannot be told whether its stream is known");
+                return Ok(attach::unknown_name());
+            }
+            found => {
+                if let Err(error) = found {
+                    tracing::warn!(%error, "a client's stream is taken for unknown");
+                }
+                match id.carried {
+                    Some(carried) => upstream.after = Some(carried.into()),
+                    None => upstream.gap = Some(GapReason::UnknownId),
+                }
+            }
         },
     }
     upstream.open(kind, Place::Epoch).await
@@ -162,7 +172,7 @@ where
 
 /// A one-shot that its application names.
 async fn named<S, B>(
-    upstream: Upstream<S, B>,
+    mut upstream: Upstream<S, B>,
     key: Key,
 ) -> Result<Response<SseBody<S::ResBody>>, S::Error>
 where
@@ -180,10 +190,20 @@ where
                 opening.done().await;
             }
             Claim::Mine(claimed) => {
-                let place = Place::Claimed(key, claimed);
+                match upstream.announce(&key).await {
+                    Ok(None) => {}
+                    Ok(Some(stream)) => {
+                        claimed.fill(&stream);
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a request with a key is not executed");
+                        return Ok(attach::unknown_name());
+                    }
+                }
                 // In a task of its own: a client that leaves before the head
                 // must find the answer when it asks again, not a second request.
-                let opening = tokio::spawn(upstream.open(Kind::OneShot, place));
+                let opening = tokio::spawn(first(upstream, key, claimed));
                 return match opening.await {
                     Ok(answer) => answer,
                     // It is never cancelled, so it panicked, as it would have here.
@@ -192,6 +212,27 @@ where
             }
         }
     }
+}
+
+/// The first request of a name. If no stream comes of it, the next one is first
+/// again.
+async fn first<S, B>(
+    upstream: Upstream<S, B>,
+    key: Key,
+    claimed: Claimed,
+) -> Result<Response<SseBody<S::ResBody>>, S::Error>
+where
+    S: Inner<B>,
+    B: Send + 'static,
+{
+    let engine = upstream.route.engine.clone();
+    let name = engine.names().name(&key);
+    let place = Place::Claimed(key, claimed, None);
+    let answer = upstream.open(Kind::OneShot, place).await;
+    if !answer.as_ref().is_ok_and(|answer| answer.body().is_live()) {
+        engine.journal().unalias(&name);
+    }
+    answer
 }
 
 /// A request for a stream that others may read, too.
@@ -206,9 +247,8 @@ where
     // A client that was once given a stream of its own on this route (see
     // `Aside` below, and one-shots) goes on with that.
     if let Cursor::Ours { id, .. } = &cursor
-        && let Some(stream) = upstream.find(id)
-        && let attach::Outcome::Answer(response) =
-            attach::resume(upstream.client(), &stream, id.seq)
+        && let Ok(Some((stream, seq))) = upstream.find(id).await
+        && let attach::Outcome::Answer(response) = attach::resume(upstream.client(), &stream, seq)
     {
         return Ok(response);
     }
@@ -221,16 +261,21 @@ where
     let mut waited = false;
     loop {
         match upstream.registry().claim(&key) {
-            Claim::Open(stream) => match attach::join(upstream.client(), &stream, &cursor) {
-                attach::Joined::Answer(response) => return Ok(response),
-                attach::Joined::Aside(after) => {
-                    upstream.after = Some(after);
-                    upstream.aside = true;
-                    return upstream.open(Kind::Private, Place::Epoch).await;
+            Claim::Open(stream) => {
+                if let Cursor::Ours { id, .. } = &cursor {
+                    attach::catch_up(&stream, id).await;
                 }
-                // Its end is no answer to a client that has not read it.
-                attach::Joined::Over => upstream.registry().remove(&key, &stream),
-            },
+                match attach::join(upstream.client(), &stream, &cursor) {
+                    attach::Joined::Answer(response) => return Ok(response),
+                    attach::Joined::Aside(after) => {
+                        upstream.after = Some(after);
+                        upstream.aside = true;
+                        return upstream.open(Kind::Private, Place::Epoch).await;
+                    }
+                    // Its end is no answer to a client that has not read it.
+                    attach::Joined::Over => upstream.registry().remove(&key, &stream),
+                }
+            }
             // If whoever was first left before the answer, the next one is first:
             // a client that hangs up must not send all others upstream.
             Claim::Opening(opening) if !waited => waited = opening.done().await,
@@ -243,10 +288,20 @@ where
                     .await;
             }
             Claim::Mine(claimed) => {
-                return upstream
-                    .begin(&cursor)
-                    .open(Kind::Shared, Place::Claimed(key, claimed))
-                    .await;
+                let replica = match upstream.recall(&key, &cursor).await {
+                    Ok(Recalled::Stream(stream)) => {
+                        claimed.fill(&stream);
+                        continue;
+                    }
+                    Ok(Recalled::New(replica)) => replica,
+                    Ok(Recalled::Unusable) => None,
+                    Err(error) => {
+                        tracing::warn!(%error, "whether the stream exists elsewhere is not known");
+                        return upstream.without_journal(key, claimed, &cursor).await;
+                    }
+                };
+                let place = Place::Claimed(key, claimed, replica);
+                return upstream.begin(&cursor).open(Kind::Shared, place).await;
             }
         }
     }
@@ -258,7 +313,7 @@ impl<S, B> Upstream<S, B> {
     }
 
     /// Where the first upstream connection of a shared stream is to begin.
-    fn begin(mut self, cursor: &Cursor) -> Self {
+    pub(super) fn begin(mut self, cursor: &Cursor) -> Self {
         match cursor {
             Cursor::None => {}
             Cursor::Malformed => self.gap = Some(GapReason::MalformedId),

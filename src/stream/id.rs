@@ -47,6 +47,22 @@ impl Epoch {
         Ok(Self::encode(&bits))
     }
 
+    /// The next incarnation of the same log: a private one is still located.
+    pub(crate) fn next(self) -> Result<Self, getrandom::Error> {
+        let Some(Locator(kept)) = self.locator() else {
+            return Self::shared();
+        };
+        let mut next = Self::private()?;
+        next.text[..Locator::LEN].copy_from_slice(&kept);
+        Ok(next)
+    }
+
+    /// What a private stream is found by, whichever incarnation an id is of.
+    pub(crate) fn locator(&self) -> Option<Locator> {
+        let located = usize::from(self.len) == Self::LONG;
+        located.then(|| self.text.first_chunk().copied().map(Locator))?
+    }
+
     fn encode(bits: &[u8]) -> Self {
         let mut text = [0; Self::LONG];
         // 16 bytes are 22 characters: the slice always suffices.
@@ -57,7 +73,7 @@ impl Epoch {
         }
     }
 
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let alphabet = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_';
         if !matches!(text.len(), Self::LONG | Self::SHORT) || !text.iter().all(alphabet) {
             return None;
@@ -73,6 +89,30 @@ impl Epoch {
     /// Its characters.
     pub fn as_bytes(&self) -> &[u8] {
         &self.text[..usize::from(self.len)]
+    }
+}
+
+/// The part of a private epoch that its later incarnations share: 96 random
+/// bits, as 16 characters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Locator([u8; Locator::LEN]);
+
+impl Locator {
+    const LEN: usize = 16;
+
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        text.try_into().ok().map(Self)
+    }
+
+    /// Its characters.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Locator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Locator({}…)", String::from_utf8_lossy(&self.0[..4]))
     }
 }
 
@@ -245,6 +285,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_next_incarnation_is_another_one_at_the_same_place() {
+        for epoch in [Epoch::private().unwrap(), Epoch::shared().unwrap()] {
+            let next = epoch.next().unwrap();
+            assert_ne!(next, epoch);
+            assert_eq!(next.as_bytes().len(), epoch.as_bytes().len());
+            assert_eq!(next.locator(), epoch.locator());
+        }
+        assert!(Epoch::private().unwrap().locator().is_some());
+        assert!(Epoch::shared().unwrap().locator().is_none());
     }
 
     #[test]

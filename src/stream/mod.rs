@@ -13,13 +13,16 @@
 
 pub mod backoff;
 pub mod create;
+mod epochs;
 mod gap;
 pub mod id;
+mod keeper;
 pub mod key;
 mod overlap;
 pub mod policy;
 pub mod pump;
 pub mod registry;
+pub mod saved;
 pub mod session;
 pub mod source;
 #[expect(clippy::module_inception, reason = "the noun the reader looks for")]

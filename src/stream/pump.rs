@@ -12,16 +12,20 @@ use tokio::time::{Instant, Sleep};
 
 use super::gap::announced_gap;
 use super::id::is_header_safe;
+use super::keeper::Keeper;
 use super::policy::{Kind, UpstreamResume};
 use super::registry::Registry;
-use super::session::{End, Session, State};
+use super::session::{Session, State};
 use super::source::{Answer, BoxError, Source, UpstreamBody};
-use super::stream::{Orders, Phase, STREAM_COST, Stream};
+use super::stream::{Account, Orders, Phase, STREAM_COST, Stream};
 use super::upstream::{Arrival, Connection, Upstream};
 use super::writer::{Accepted, Writer};
+use crate::journal::News;
 use crate::log::{Ending, Hold, SeamKind};
 use crate::observe::{GapReason, Signal};
 use crate::wire::{Block, Decoder, EventTooLarge, Frame, encode_comment};
+
+mod journaled;
 
 /// A batch is published once it holds this many bytes, whatever else is ready.
 const BATCH_BYTES: usize = 64 << 10;
@@ -50,6 +54,14 @@ pub struct Pump {
     asked: bool,
     /// Whether readers were told that the upstream is given up.
     failed: bool,
+    /// Where the stream outlives this process, while something is kept there.
+    keeper: Option<Keeper>,
+    /// Readers in this process.
+    readers: usize,
+    /// Another process is to have the upstream, if one wants it.
+    handing_over: bool,
+    /// What is here of the stream is of no more use.
+    torn: bool,
     batch_events: usize,
     batch_bytes: usize,
     /// What came and was published since other tasks had their turn.
@@ -69,6 +81,9 @@ pub enum Beginning {
     Live(UpstreamBody),
     /// Without one: it is sought while readers are held.
     Held,
+    /// As a journal says: it follows another process, or goes on where one left
+    /// off.
+    Kept,
 }
 
 struct Timer {
@@ -79,6 +94,7 @@ struct Timer {
 enum Wake {
     Orders(Orders),
     Upstream(Arrival),
+    News(News),
     Room,
     Time,
 }
@@ -90,12 +106,13 @@ impl Pump {
         source: Option<Arc<dyn Source>>,
         beginning: Beginning,
         opened_with: Option<Bytes>,
+        keeper: Option<Keeper>,
     ) -> Self {
         let policy = &stream.policy;
         let now = Instant::now();
         let terms = policy.terms();
         let asked = opened_with.is_some();
-        let mut writer = Writer::new(stream.epoch, policy.rules(), opened_with);
+        let mut writer = Writer::new(stream.epoch(), policy.rules(), opened_with);
         let (session, upstream) = match beginning {
             Beginning::Live(body) => {
                 writer.begin_connection(asked);
@@ -103,8 +120,18 @@ impl Pump {
                 (Session::live(terms, now), Upstream::Open(connection))
             }
             Beginning::Held => (Session::held(terms, now, fastrand::f64()), Upstream::None),
+            Beginning::Kept => {
+                let mut session = Session::following(terms, now);
+                if let Some(end) = keeper.as_ref().and_then(|keeper| keeper.saved.end) {
+                    session.ended(end, now);
+                }
+                (session, Upstream::None)
+            }
         };
         policy.observer.observe(Signal::StreamOpened);
+        if keeper.as_ref().is_some_and(|keeper| !keeper.is_durable()) {
+            policy.observer.observe(Signal::Durable(false));
+        }
         registry.charge(STREAM_COST);
         Self {
             session,
@@ -120,6 +147,10 @@ impl Pump {
             reset_at: None,
             asked,
             failed: false,
+            keeper,
+            readers: 0,
+            handing_over: false,
+            torn: false,
             batch_events: (policy.limits.events / 4).max(1),
             batch_bytes: (policy.limits.bytes / 4).clamp(1, BATCH_BYTES),
             run: Run::default(),
@@ -134,7 +165,7 @@ impl Pump {
     pub async fn run(mut self: Box<Self>) {
         loop {
             self.settle().await;
-            if self.session.is_over() && self.stream.leave() {
+            if self.torn || self.session.is_over() && self.stream.leave() {
                 return;
             }
             self.set_timer();
@@ -149,6 +180,7 @@ impl Pump {
                     self.work().await;
                 }
                 Wake::Upstream(Arrival::Closed(how)) => self.closed(how).await,
+                Wake::News(news) => self.heed(news).await,
                 Wake::Room => self.work().await,
                 Wake::Time => self.tick().await,
             }
@@ -165,9 +197,20 @@ impl Pump {
         {
             return Poll::Ready(Wake::Time);
         }
+        let room = !self.blocked || self.stream.log.poll_room(self.hold(), cx).is_ready();
+        // One that follows takes in nothing it has no room for.
+        if let Some(keeper) = &mut self.keeper
+            && (room || !keeper.follows())
+            && let Poll::Ready(news) = keeper.poll_news(cx)
+        {
+            return Poll::Ready(Wake::News(news));
+        }
         if self.blocked {
-            let hold = self.hold();
-            return self.stream.log.poll_room(hold, cx).map(|()| Wake::Room);
+            return if room {
+                Poll::Ready(Wake::Room)
+            } else {
+                Poll::Pending
+            };
         }
         self.upstream.poll(cx).map(Wake::Upstream)
     }
@@ -194,7 +237,9 @@ impl Pump {
 
     fn obey(&mut self, orders: Orders) {
         let now = Instant::now();
-        self.session.readers(orders.readers, now);
+        self.readers = orders.readers;
+        self.count_readers();
+        self.handing_over |= orders.hand_over;
         if orders.evict {
             self.session.evict();
         }
@@ -202,6 +247,16 @@ impl Pump {
             self.afresh = true;
             self.session.reset(now);
         }
+    }
+
+    /// An upstream connection serves whoever reads, here or elsewhere.
+    fn count_readers(&mut self) {
+        let mut readers = self.readers;
+        if let Some(keeper) = &mut self.keeper {
+            keeper.attend(readers > 0);
+            readers += usize::from(keeper.read_elsewhere);
+        }
+        self.session.readers(readers, Instant::now());
     }
 
     /// A client that fell behind may ask for a reset, and may do so on purpose:
@@ -222,7 +277,8 @@ impl Pump {
         let observer = Arc::clone(&self.stream.policy.observer);
         self.upstream = Upstream::None;
         match answer {
-            Ok(Answer::Stream(body)) => {
+            Ok(Answer::Stream { body, gap }) => {
+                self.asked &= !gap;
                 observer.observe(Signal::UpstreamHead(now.duration_since(since)));
                 self.session.opened(now);
                 self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
@@ -258,6 +314,9 @@ impl Pump {
         self.session.tick(now, fastrand::f64());
         let change = self.stream.log.trim(self.hold(), now);
         self.account(change);
+        if change != 0 {
+            journaled::trim(self.keeper.as_mut(), &self.stream.log);
+        }
     }
 
     // === From the decoder into the log ===
@@ -365,6 +424,9 @@ impl Pump {
         let batch = self.writer.take();
         self.run.events += batch.entries.len();
         self.run.bytes += batch.bytes.len();
+        let Some(batch) = self.keep(batch).await else {
+            return;
+        };
         self.observe(Signal::EventsIn(batch.entries.len() as u64));
         let change = self.stream.log.publish(&batch, self.hold(), Instant::now());
         self.account(change);
@@ -401,6 +463,9 @@ impl Pump {
     // === Making things match the session's state ===
 
     async fn settle(&mut self) {
+        if std::mem::take(&mut self.handing_over) {
+            self.hand_over().await;
+        }
         self.failed &= self.session.state() == State::Failed;
         let phase = match self.session.state() {
             State::Connecting => {
@@ -412,8 +477,19 @@ impl Pump {
                 self.disconnect().await;
                 Phase::Active
             }
+            State::Following => {
+                self.disconnect().await;
+                if self.is_waiting() {
+                    Phase::Waiting
+                } else {
+                    Phase::Active
+                }
+            }
             State::Dormant => {
                 self.disconnect().await;
+                if self.rests_in_journal() {
+                    self.session.evict();
+                }
                 Phase::Resting
             }
             State::Failed => {
@@ -426,20 +502,24 @@ impl Pump {
             }
             State::Ended(end) => {
                 self.disconnect().await;
-                if self.stream.log.ending().is_none() {
-                    self.stream.log.end(match end {
-                        End::Upstream(ending) => ending,
-                        End::Status(_) => Ending::Complete,
-                    });
-                }
+                self.keep_end(end).await;
+                self.stream.finish(end);
                 Phase::Ended(end)
             }
         };
-        self.stream.set_phase(phase, self.is_doubtful());
+        self.keep_doubt().await;
+        self.stream.set_account(Account {
+            phase,
+            doubtful: self.is_doubtful(),
+            follows: self.follows(),
+        });
     }
 
     /// Whether a gap is to be feared that the log does not know of yet.
     fn is_doubtful(&self) -> bool {
+        if let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.follows()) {
+            return keeper.saved.doubtful;
+        }
         let connected = matches!(self.upstream, Upstream::Open(_));
         let unjudged = !connected || self.writer.seam_is_open();
         let promised = match (self.stream.policy.resume, &self.upstream) {
@@ -496,6 +576,7 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.stream.abandon();
+        self.drop_keeper();
         if self.stream.log.ending().is_none() {
             self.stream.log.end(Ending::Aborted("stream abandoned"));
         }
@@ -525,6 +606,7 @@ impl std::fmt::Debug for Beginning {
         f.write_str(match self {
             Self::Live(_) => "Live",
             Self::Held => "Held",
+            Self::Kept => "Kept",
         })
     }
 }

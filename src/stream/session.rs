@@ -12,6 +12,7 @@
 //!       └───────────────────────┴───────────────────┘
 //!  no reader for `linger`:  any of these ▶ Dormant  (a reader ▶ Connecting)
 //!  down for `give_up_after`: ▶ Failed               (a reader ▶ Connecting)
+//!  another process owns the upstream: any of these ▶ Following (owned ▶ Connecting)
 //!  204, 401, 403, 404, 410, end of a one-shot: ▶ Ended
 //!  Dormant, Failed, Ended and unread for `retain`: ▶ Gone
 //! ```
@@ -57,6 +58,9 @@ pub enum State {
         /// When to connect again.
         until: Instant,
     },
+    /// Another process has the upstream: what it appends to the journal is
+    /// followed.
+    Following,
     /// Nobody reads: the upstream connection is closed, the log kept.
     Dormant,
     /// The upstream could not be reached for too long: readers are aborted.
@@ -94,6 +98,8 @@ pub struct Session {
     rest_since: Instant,
     /// Since when a full buffer keeps the upstream from being read.
     blocked_since: Option<Instant>,
+    /// The upstream is another process's, or nobody's yet.
+    disowned: bool,
     /// Nothing is left to wait for.
     over: bool,
 }
@@ -113,6 +119,15 @@ impl Session {
         session
     }
 
+    /// A session of a stream that came from a journal: its upstream is another
+    /// process's, until this one is said to own it.
+    pub fn following(terms: Terms, now: Instant) -> Self {
+        let mut session = Self::new(terms, State::Following, now);
+        session.was_live = true;
+        session.disowned = true;
+        session
+    }
+
     fn new(terms: Terms, state: State, now: Instant) -> Self {
         Self {
             terms,
@@ -125,6 +140,7 @@ impl Session {
             heard: now,
             rest_since: now,
             blocked_since: None,
+            disowned: false,
             over: false,
         }
     }
@@ -142,7 +158,7 @@ impl Session {
     fn is_active(&self) -> bool {
         matches!(
             self.state,
-            State::Connecting | State::Live | State::BackingOff { .. }
+            State::Connecting | State::Live | State::BackingOff { .. } | State::Following
         )
     }
 
@@ -222,12 +238,37 @@ impl Session {
         }
         self.alone_since = None;
         self.over = false;
-        // ## Dormant, Failed => Connecting: somebody wants it again.
+        // ## Dormant, Failed => Connecting, Following: somebody wants it again.
         if matches!(self.state, State::Dormant | State::Failed) {
-            self.state = State::Connecting;
-            self.down_since = Some(now);
-            self.backoff.reset();
+            self.seek(now);
         }
+    }
+
+    /// The upstream is another process's from now on.
+    pub fn disowned(&mut self, now: Instant) {
+        self.disowned = true;
+        if !matches!(self.state, State::Ended(_)) {
+            self.rest(State::Following, now);
+        }
+    }
+
+    /// The upstream is this process's from now on.
+    pub fn owned(&mut self, now: Instant) {
+        self.disowned = false;
+        if self.state != State::Following {
+            return;
+        }
+        if self.terms.finite {
+            // Whoever had it is gone, and it cannot be asked again.
+            self.truncate("upstream cut", now);
+        } else {
+            self.seek(now);
+        }
+    }
+
+    /// The owner said how the stream ended.
+    pub fn ended(&mut self, end: End, now: Instant) {
+        self.rest(State::Ended(end), now);
     }
 
     /// The buffer is full and the upstream not read, or read again.
@@ -259,7 +300,7 @@ impl Session {
     pub fn tick(&mut self, now: Instant, jitter: f64) {
         if self.linger_end().is_some_and(|at| now >= at) {
             // ## Connecting, Live, BackingOff => Dormant, or Ended.
-            if self.terms.finite {
+            if self.terms.finite && !self.disowned {
                 self.truncate("nobody read it", now);
             } else {
                 self.rest(State::Dormant, now);
@@ -304,7 +345,9 @@ impl Session {
         let alone = self.alone_since.filter(|_| self.is_active())?;
         match self.terms.linger {
             Linger::For(time) => alone.checked_add(time),
-            Linger::Complete if !self.terms.finite => alone.checked_add(DEFAULT_LINGER),
+            Linger::Complete if !self.terms.finite || self.disowned => {
+                alone.checked_add(DEFAULT_LINGER)
+            }
             // It goes on unless it cannot; then a client has the usual time to
             // come back and make room.
             Linger::Complete => alone
@@ -336,6 +379,16 @@ impl Session {
     }
 
     // === Transitions ===
+
+    fn seek(&mut self, now: Instant) {
+        if self.disowned {
+            self.rest(State::Following, now);
+            return;
+        }
+        self.state = State::Connecting;
+        self.down_since = Some(now);
+        self.backoff.reset();
+    }
 
     fn back_off(&mut self, now: Instant, jitter: f64, floor: Option<Duration>) {
         if self.terms.finite {

@@ -30,7 +30,13 @@ pub trait Source: Send + Sync + 'static {
 /// What an upstream answered, as far as a stream is concerned.
 pub enum Answer {
     /// 200 with an event stream.
-    Stream(UpstreamBody),
+    Stream {
+        /// What it sends.
+        body: UpstreamBody,
+        /// Whether it says itself that it cannot go on from the id it was given,
+        /// as a proxy of this kind does.
+        gap: bool,
+    },
     /// Anything else.
     Refused(Refusal),
 }
@@ -47,7 +53,7 @@ pub struct Refusal {
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Stream(_) => f.write_str("Stream"),
+            Self::Stream { .. } => f.write_str("Stream"),
             Self::Refused(refusal) => refusal.fmt(f),
         }
     }

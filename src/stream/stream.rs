@@ -9,12 +9,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::id::Epoch;
+use super::epochs::Epochs;
+use super::id::{Epoch, EventId};
 use super::key::Key;
 use super::policy::{Ids, Kind, Linger, Reconnect, UpstreamResume};
 use super::session::End;
-use crate::journal::{Journal, Name};
-use crate::log::{Attached, Limits, Log, Position, Ring};
+use crate::log::{Attached, Ending, Limits, Log, Next, Position, Ring};
 use crate::observe::{Observer, Signal};
 
 /// What is decided about a stream when it comes into being.
@@ -48,8 +48,6 @@ pub struct Policy {
     pub strip_retry: bool,
     /// Who counts.
     pub observer: Arc<dyn Observer>,
-    /// Where batches are kept.
-    pub journal: Arc<dyn Journal>,
 }
 
 impl fmt::Debug for Policy {
@@ -75,8 +73,8 @@ pub struct Stream {
     pub(crate) key: Key,
     /// Another key it is found by.
     pub(crate) alias: Option<Key>,
-    pub(crate) name: Name,
-    pub(crate) epoch: Epoch,
+    // Locked for a look or an assignment, never together with anything else.
+    epochs: Mutex<Epochs>,
     pub(crate) policy: Policy,
     /// What the first answer's head said, for later ones.
     pub(crate) head: Head,
@@ -93,8 +91,7 @@ pub struct Stream {
 struct Control {
     readers: usize,
     unread_since: Option<Instant>,
-    phase: Phase,
-    doubtful: bool,
+    account: Account,
     /// What the pump has not seen yet.
     news: Option<News>,
     pump: Option<Waker>,
@@ -105,6 +102,25 @@ struct Control {
 struct News {
     evict: bool,
     reset: bool,
+    hand_over: bool,
+}
+
+/// What a pump says of its stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Account {
+    pub(crate) phase: Phase,
+    /// Blocks may be missing at a seam that the log does not know yet.
+    pub(crate) doubtful: bool,
+    /// The log follows another process's, and may be behind it.
+    pub(crate) follows: bool,
+}
+
+impl Account {
+    const NEW: Self = Self {
+        phase: Phase::Active,
+        doubtful: false,
+        follows: false,
+    };
 }
 
 /// How a stream stands.
@@ -114,6 +130,9 @@ pub enum Phase {
     Active,
     /// It has none; a reader will make it seek one.
     Resting,
+    /// Its journal is out of reach: whether there is such a stream is not known,
+    /// and readers wait until it is.
+    Waiting,
     /// It is over.
     Ended(End),
     /// It is forgotten: act as if it were not there.
@@ -136,12 +155,13 @@ pub(crate) struct Orders {
     pub(crate) readers: usize,
     pub(crate) evict: bool,
     pub(crate) reset: bool,
+    pub(crate) hand_over: bool,
 }
 
 impl Stream {
     pub(crate) fn new(
         (key, alias): (Key, Option<Key>),
-        epoch: Epoch,
+        epochs: Epochs,
         policy: Policy,
         head: Head,
         principal: Option<[u8; 32]>,
@@ -154,10 +174,9 @@ impl Stream {
             log.with_mut(|ring| ring.index_base(id));
         }
         Self {
-            name: key.name(),
             key,
             alias,
-            epoch,
+            epochs: Mutex::new(epochs),
             policy,
             head,
             principal,
@@ -166,8 +185,7 @@ impl Stream {
             control: Mutex::new(Control {
                 readers: 0,
                 unread_since: Some(Instant::now()),
-                phase: Phase::Active,
-                doubtful: false,
+                account: Account::NEW,
                 news: None,
                 pump: None,
             }),
@@ -191,22 +209,61 @@ impl Stream {
 
     /// How it stands.
     pub fn phase(&self) -> Phase {
-        self.control().phase
+        self.control().account.phase
     }
 
     /// Whether blocks may be missing at a seam that the log does not know yet.
     pub fn doubtful(&self) -> bool {
-        let control = self.control();
+        let account = self.control().account;
         self.policy.kind != Kind::OneShot
-            && !matches!(control.phase, Phase::Ended(_))
-            && control.doubtful
+            && !matches!(account.phase, Phase::Ended(_))
+            && account.doubtful
+    }
+
+    fn epochs(&self) -> MutexGuard<'_, Epochs> {
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Under which its next block is published.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epochs().current()
+    }
+
+    /// The position that one of our ids names in this stream, if any.
+    pub(crate) fn place(&self, id: &EventId) -> Option<u64> {
+        let high = self.log.with(Ring::high);
+        self.epochs().place(id, high)
+    }
+
+    /// The same, of a log that may be behind its owner's: whoever has seen that
+    /// event did so elsewhere, and it is on its way. Not waited for longer than
+    /// this.
+    pub(crate) async fn reach(&self, id: &EventId, patience: Duration) -> Option<u64> {
+        if let Some(seq) = self.place(id) {
+            return Some(seq);
+        }
+        if !self.control().account.follows {
+            return None;
+        }
+        let mut reader = self.log.attach(Position::Live).reader;
+        let reached = async {
+            loop {
+                let next = std::future::poll_fn(|cx| reader.poll_next(cx)).await;
+                match (self.place(id), next) {
+                    (None, Next::Ended(_) | Next::Lagged(_)) => return None,
+                    (None, _) => {}
+                    (place, _) => return place,
+                }
+            }
+        };
+        tokio::time::timeout(patience, reached).await.ok().flatten()
     }
 
     /// Adds a reader; `None` if the stream was forgotten meanwhile.
     pub fn attach(self: &Arc<Self>, position: Position) -> Option<(Subscription, Attached)> {
         {
             let mut control = self.control();
-            if control.phase == Phase::Gone {
+            if control.account.phase == Phase::Gone {
                 return None;
             }
             control.readers += 1;
@@ -239,11 +296,18 @@ impl Stream {
         Self::notify(control);
     }
 
+    /// Asks it to let another process have its upstream, if one wants it.
+    pub(crate) fn hand_over(&self) {
+        let mut control = self.control();
+        control.news.get_or_insert_default().hand_over = true;
+        Self::notify(control);
+    }
+
     /// Whether it may be evicted, and what for.
     pub(crate) fn standing(&self) -> Standing {
         let control = self.control();
         match control.unread_since {
-            _ if control.phase == Phase::Gone => Standing::Leaving,
+            _ if control.account.phase == Phase::Gone => Standing::Leaving,
             _ if control.news.is_some_and(|news| news.evict) => Standing::Leaving,
             Some(since) => Standing::Unread(since),
             None => Standing::Read,
@@ -276,26 +340,45 @@ impl Stream {
 
     pub(crate) fn poll_orders(&self, cx: &mut Context<'_>) -> Poll<Orders> {
         let mut control = self.control();
-        let Some(News { evict, reset }) = control.news.take() else {
+        let Some(news) = control.news.take() else {
             control.pump = Some(cx.waker().clone());
             return Poll::Pending;
         };
         Poll::Ready(Orders {
             readers: control.readers,
-            evict,
-            reset,
+            evict: news.evict,
+            reset: news.reset,
+            hand_over: news.hand_over,
         })
     }
 
-    pub(crate) fn set_phase(&self, phase: Phase, doubtful: bool) {
-        let mut control = self.control();
-        control.phase = phase;
-        control.doubtful = doubtful;
+    pub(crate) fn set_account(&self, account: Account) {
+        self.control().account = account;
+    }
+
+    /// Ends its log, if it has not ended.
+    pub(crate) fn finish(&self, end: End) {
+        if self.log.ending().is_none() {
+            self.log.end(match end {
+                End::Upstream(ending) => ending,
+                End::Status(_) => Ending::Complete,
+            });
+        }
+    }
+
+    /// Goes on as the journal says it was left.
+    pub(crate) fn set_epochs(&self, epochs: Epochs) {
+        *self.epochs() = epochs;
+    }
+
+    /// What it was published under.
+    pub(crate) fn copy_epochs(&self) -> Epochs {
+        self.epochs().clone()
     }
 
     /// Forgets the stream, read or not: its pump is no more.
     pub(crate) fn abandon(&self) {
-        self.control().phase = Phase::Gone;
+        self.control().account.phase = Phase::Gone;
     }
 
     /// Forgets the stream, unless somebody attached to it just now.
@@ -303,7 +386,7 @@ impl Stream {
         let mut control = self.control();
         let unread = control.readers == 0;
         if unread {
-            control.phase = Phase::Gone;
+            control.account.phase = Phase::Gone;
         }
         unread
     }
@@ -312,7 +395,7 @@ impl Stream {
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream")
-            .field("epoch", &self.epoch)
+            .field("epoch", &self.epoch())
             .field("kind", &self.policy.kind)
             .field("log", &self.log)
             .finish_non_exhaustive()
@@ -341,7 +424,6 @@ impl Drop for Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Memory;
     use crate::observe::Silent;
 
     fn stream() -> Arc<Stream> {
@@ -360,13 +442,12 @@ mod tests {
             gap_event: None,
             strip_retry: false,
             observer: Arc::new(Silent),
-            journal: Arc::new(Memory),
         };
         let epoch = Epoch::private().unwrap();
-        let key = Key::Epoch(epoch);
+        let key = Key::Located(epoch.locator().unwrap());
         Arc::new(Stream::new(
             (key, None),
-            epoch,
+            Epochs::new(epoch),
             policy,
             Head::default(),
             None,

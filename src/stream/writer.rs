@@ -8,6 +8,7 @@ use super::gap::gap_data;
 use super::id::{Epoch, IdWriter, MAX_CURSOR, is_header_safe};
 use super::overlap::{Dense, Overlap, Verdict};
 use super::policy::{Ids, UpstreamResume};
+use super::saved::Saved;
 use crate::log::{Batch, Entry, Log, Seam, SeamKind};
 use crate::wire::{Block, IdField, Trailer, encode_block, encode_event};
 
@@ -85,6 +86,32 @@ impl Writer {
             dense: Dense::default(),
             announced: None,
         }
+    }
+
+    /// Goes on where another writer of the same log left off. The first seam is
+    /// judged as if this one's connection had been lost.
+    pub(crate) fn resumed(rules: Rules, saved: &Saved, log: &Log) -> Self {
+        let mut writer = Self::new(saved.epochs.current(), rules, saved.last_id.clone());
+        if saved.ids != Ids::Auto {
+            writer.rules.ids = saved.ids;
+        }
+        let (high, last_id) = log.with(|ring| (ring.high(), ring.last_identified()));
+        writer.next = high + 1;
+        writer.last_id_seq = last_id;
+        writer.connected = true;
+        writer
+    }
+
+    /// Who decides the ids, as far as that is decided.
+    pub(crate) fn ids(&self) -> Ids {
+        self.rules.ids
+    }
+
+    /// Everything not taken yet, and what follows, is of another epoch.
+    pub(crate) fn change_epoch(&mut self, from: Epoch, to: Epoch) {
+        self.ids = IdWriter::new(to);
+        self.ids.carry(self.last_id.as_deref());
+        restamp(&mut self.arena, &self.entries, from, to);
     }
 
     /// The id to ask the upstream to go on from.
@@ -302,6 +329,26 @@ impl Writer {
             bytes: self.arena.split().freeze(),
             entries,
             seams: std::mem::take(&mut self.seams),
+        }
+    }
+}
+
+/// Rewrites our ids in encoded blocks from one epoch to another of the same
+/// length. An id is a block's last line.
+pub(crate) fn restamp(blocks: &mut [u8], entries: &[Entry], from: Epoch, to: Epoch) {
+    let mut own = b"id: s1.".to_vec();
+    let at = own.len();
+    own.extend_from_slice(from.as_bytes());
+    own.push(b'.');
+    let mut start = 0;
+    for entry in entries {
+        let block = &mut blocks[start..entry.end as usize];
+        start = entry.end as usize;
+        let lines = block.len().saturating_sub(2);
+        let last = memchr::memrchr(b'\n', &block[..lines]).map_or(0, |end| end + 1);
+        let line = &mut block[last..];
+        if line.starts_with(&own) {
+            line[at..at + to.as_bytes().len()].copy_from_slice(to.as_bytes());
         }
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod binary;
+mod journal;
 mod mistakes;
 mod printing;
 mod reading;
@@ -18,6 +19,8 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
         "PORT" => Some("9000".into()),
         "EMPTY" => Some(String::new()),
         "SECRET" => Some("hunter2".into()),
+        "LONG_SECRET" => Some("hunter2-hunter2-hunter2".into()),
+        "REDIS_URL" => Some("rediss://user:hunter2@redis/3".into()),
         "SECRET_URL" => Some("http://user:hunter2@app".into()),
         _ => None,
     })

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{
-    Balance, Drain, HealthCheck, Limits, Listener, Route, Upstream,
+    Balance, DiskJournal, DiskSync, Drain, HealthCheck, JournalSettings, Limits, Listener,
+    OnJournalLoss, RedisJournal, RedisTopology, Route, Upstream,
 };
 use tower_sse::resume::settings::{BufferSettings, Credential, KeySettings, Mode, Settings};
 use tower_sse::stream::policy::{Ids, Join, Linger, OnGap, Reconnect, UpstreamResume};
@@ -95,16 +96,18 @@ fn millis(low: u64, high: u64) -> impl Strategy<Value = Duration> {
 fn config() -> impl Strategy<Value = Config> {
     let upstreams = proptest::collection::btree_map("[a-z\"\\\\${}: ]{1,8}", upstream(), 1..4);
     let admin = option::of((1..1000u16).prop_map(|port| ([127, 0, 0, 1], port).into()));
-    (listeners(), admin, drain(), limits(), upstreams)
-        .prop_flat_map(|(listeners, admin, drain, limits, upstreams)| {
+    (listeners(), admin, journal(), drain(), limits(), upstreams)
+        .prop_flat_map(|(listeners, admin, journal, drain, limits, upstreams)| {
             let names: Vec<String> = upstreams.keys().cloned().collect();
             let routes = vec(route(names), 1..4);
-            (Just((listeners, admin, drain, limits, upstreams)), routes)
+            let rest = Just((listeners, admin, journal, drain, limits, upstreams));
+            (rest, routes)
         })
         .prop_map(
-            |((listeners, admin, drain, limits, upstreams), routes)| Config {
+            |((listeners, admin, journal, drain, limits, upstreams), routes)| Config {
                 listeners,
                 admin,
+                journal,
                 drain,
                 limits,
                 upstreams: with_urls(upstreams, &routes),
@@ -137,6 +140,60 @@ fn listeners() -> impl Strategy<Value = Vec<Listener>> {
         };
         addresses.into_iter().map(listener).collect()
     })
+}
+
+/// Of the kinds that this build has.
+fn journal() -> impl Strategy<Value = JournalSettings> {
+    let mut kinds = vec![Just(JournalSettings::Memory).boxed()];
+    if cfg!(feature = "disk") {
+        kinds.push(disk().prop_map(JournalSettings::Disk).boxed());
+    }
+    if cfg!(feature = "redis") {
+        kinds.push(redis().prop_map(JournalSettings::Redis).boxed());
+    }
+    proptest::strategy::Union::new(kinds)
+}
+
+fn disk() -> impl Strategy<Value = DiskJournal> {
+    let sync = prop_oneof![
+        Just(DiskSync::Always),
+        millis(10, 99_999).prop_map(DiskSync::Interval),
+        Just(DiskSync::Never),
+    ];
+    ("/[a-z\"\\\\${}: ]{1,8}", sync, 1usize << 20..1 << 40).prop_map(|(path, sync, max_bytes)| {
+        DiskJournal {
+            path: path.into(),
+            sync,
+            max_bytes,
+        }
+    })
+}
+
+/// Its secrets can only be had from a file.
+fn redis() -> impl Strategy<Value = RedisJournal> {
+    let several = "urls: [\"redis://u:${SECRET}@a\", \"redis://u:${SECRET}@${PORT}:2\"]";
+    let urls = prop_oneof![
+        Just(("urls: [\"${REDIS_URL}\"]", RedisTopology::Standalone)),
+        Just((several, RedisTopology::Cluster)),
+        "[a-z${}#]{1,9}".prop_map(move |service| (several, RedisTopology::Sentinel { service })),
+    ];
+    let on_loss = select(vec![OnJournalLoss::Pause, OnJournalLoss::Continue]);
+    (urls, millis(1000, 60_000), "[a-zA-Z0-9_.:-]{1,64}", on_loss).prop_map(
+        |((urls, topology), lease, prefix, on_loss)| {
+            let words = match topology {
+                RedisTopology::Standalone => "topology: standalone",
+                RedisTopology::Cluster => "topology: cluster",
+                RedisTopology::Sentinel { .. } => "topology: sentinel, sentinel_service: x",
+            };
+            RedisJournal {
+                topology,
+                lease,
+                prefix,
+                on_loss,
+                ..super::journal::redis(&format!("{urls}, {words}, secret: \"${{LONG_SECRET}}\""))
+            }
+        },
+    )
 }
 
 fn drain() -> impl Strategy<Value = Drain> {

@@ -361,15 +361,19 @@ fn check_connections(
     for connection in connections {
         let closed = connection.closed.unwrap_or(end);
         let until = busy.entry(&connection.feed).or_insert(connection.opened);
-        let overlap = closed.min(*until).duration_since(connection.opened);
+        let together = closed.min(*until);
+        let overlap = together.duration_since(connection.opened);
         *until = closed.max(*until);
         if overlap.is_zero() {
             continue;
         }
         match promise(&connection.feed).upstream {
-            Upstream::One => report.add(&connection.feed, Violation::Crowded { overlap }),
-            Upstream::Leased => report.overlaps.push((connection.feed.clone(), overlap)),
             Upstream::Any => {}
+            // A deposed owner that does not know it at the end never will.
+            Upstream::Leased if together < end => {
+                report.overlaps.push((connection.feed.clone(), overlap));
+            }
+            _ => report.add(&connection.feed, Violation::Crowded { overlap }),
         }
     }
 }

@@ -88,6 +88,8 @@ impl Crowd {
             origin.stop();
             all(|| marks.iter().all(|(s, _)| s.last() == origin.high(s.feed()))).await;
             all(|| self.waiting() == 0).await;
+            // Whoever was deposed knows it by then.
+            all(|| origin.most_crowded() <= 1).await;
         };
         let _ = timeout(PATIENCE / 2, wait).await;
         origin.stop();

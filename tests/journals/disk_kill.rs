@@ -6,7 +6,6 @@ use crate::scratch::Scratch;
 use crate::seed::Seed;
 use crate::service::kept;
 
-#[ignore = "needs the disk journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_kills_lose_nothing() {
     let mut seed = Seed::of("a_hundred_kills_lose_nothing");

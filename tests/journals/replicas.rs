@@ -18,7 +18,6 @@ async fn cluster(terms: &Terms<'_>) -> Cluster {
     Cluster::start(terms).await.filled(100, 50).await
 }
 
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_is_killed() {
     let mut seed = Seed::of("an_owner_is_killed");
@@ -31,7 +30,6 @@ async fn an_owner_is_killed() {
     check(cluster.finish().await, kept).assert_kept();
 }
 
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_is_paused_past_its_lease() {
     let mut seed = Seed::of("an_owner_is_paused_past_its_lease");
@@ -45,12 +43,11 @@ async fn an_owner_is_paused_past_its_lease() {
 
 /// With a lease that outlasts all patience: nobody would get to the end if it
 /// had to run out first.
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_is_drained_hands_over_at_once() {
     let mut seed = Seed::of("an_owner_that_is_drained_hands_over_at_once");
     let mut cluster = cluster(&Terms {
-        lease: Duration::from_secs(120),
+        lease: Duration::from_secs(60),
         ..Terms::default()
     })
     .await;
@@ -65,7 +62,6 @@ async fn an_owner_that_is_drained_hands_over_at_once() {
     check(cluster.finish().await, kept).assert_kept();
 }
 
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_restarted() {
     let mut seed = Seed::of("redis_is_restarted");
@@ -84,7 +80,6 @@ async fn redis_is_restarted() {
     check(cluster.finish().await, kept_by_lease).assert_kept();
 }
 
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_paused() {
     let mut seed = Seed::of("redis_is_paused");
@@ -99,7 +94,6 @@ async fn redis_is_paused() {
 
 /// Each proxy goes on by itself, with an upstream connection of its own; what
 /// it gives its clients then, the others never have.
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_paused_and_delivery_goes_on() {
     let mut seed = Seed::of("redis_is_paused_and_delivery_goes_on");
@@ -128,7 +122,6 @@ async fn redis_is_paused_and_delivery_goes_on() {
     check(cluster.finish().await, alone).assert_kept();
 }
 
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_is_cut_off_from_redis() {
     let mut seed = Seed::of("a_proxy_is_cut_off_from_redis");
@@ -141,7 +134,6 @@ async fn a_proxy_is_cut_off_from_redis() {
     check(cluster.finish().await, kept_by_lease).assert_kept();
 }
 
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn anything_happens() {
     let mut seed = Seed::of("anything_happens");
@@ -173,7 +165,6 @@ async fn anything_happens() {
 
 /// What its owner had of an answer when it died is read at another proxy, to
 /// an end that cannot be taken for the answer's.
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_outlives_its_proxy_and_is_not_asked_for_again() {
     let mut cluster = Cluster::start(&Terms::default()).await;
@@ -192,7 +183,6 @@ async fn an_answer_outlives_its_proxy_and_is_not_asked_for_again() {
     check(cluster.finish().await, kept).assert_kept();
 }
 
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_read_on_elsewhere_while_it_is_given() {
     let mut cluster = Cluster::start(&Terms::default()).await;
@@ -206,7 +196,6 @@ async fn an_answer_is_read_on_elsewhere_while_it_is_given() {
     check(cluster.finish().await, kept).assert_kept();
 }
 
-#[ignore = "needs the redis journal"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_is_one_request_at_all_proxies() {
     let mut cluster = Cluster::start(&Terms::default()).await;

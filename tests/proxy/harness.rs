@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{
-    Balance, Config, Drain, Limits, Listener, Route, Tls, Upstream,
+    Balance, Config, Drain, JournalSettings, Limits, Listener, Route, Tls, Upstream,
 };
 use tower_sse::resume::settings::Settings;
 
@@ -43,6 +43,7 @@ pub(crate) fn config<S: AsRef<str>>(servers: &[S]) -> Config {
     Config {
         listeners: vec![listener(None)],
         admin: Some("127.0.0.1:0".parse().unwrap()),
+        journal: JournalSettings::Memory,
         drain: Drain {
             deadline: LONG,
             spread: Duration::ZERO,

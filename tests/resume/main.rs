@@ -14,6 +14,7 @@ mod cursor_table;
 mod drain;
 mod head;
 mod heartbeats;
+mod journal;
 mod limits;
 mod named;
 mod one_shot;

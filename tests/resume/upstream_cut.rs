@@ -7,7 +7,8 @@ use tower_sse::stream::policy::UpstreamResume;
 use tower_sse::{SseLayer, observe::Signal};
 
 use crate::support::{
-    App, Client, Reply, Script, Seen, Upstream, event, event_with_id, numbers, quiet, secs, sse,
+    App, Call, Client, Reply, Script, Seen, Upstream, event, event_with_id, numbers, quiet, secs,
+    sse,
 };
 
 const EVENTS: usize = 60;
@@ -87,6 +88,30 @@ async fn an_upstream_that_repeats_its_tail_is_cut_unnoticed() {
             assert_eq!(seen.gaps(), [], "after {count} bytes");
         }
     }
+}
+
+/// An upstream that is such a proxy itself says so where it could not resume,
+/// whatever the route declares.
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_tells_of_a_gap_is_believed() {
+    let upstream = Upstream::new(|call: &Call| {
+        let mut answer = sse(Script::cut_after(event_with_id(call.number * 10, "x")));
+        let resumed = if call.number == 1 { "exact" } else { "gap" };
+        let value = resumed.parse().unwrap();
+        answer.headers_mut().insert("sse-resume", value);
+        answer
+    });
+    let seen = Seen::new();
+    let layer = SseLayer::new().resume(UpstreamResume::LastEventId);
+    let layer = layer.observer(seen.clone());
+    let mut client = App::new(&layer, &upstream).get("/e", "").await;
+    client.data(2).await;
+    assert_eq!(seen.gaps(), []);
+    client.data(1).await;
+    assert_eq!(seen.gaps(), [GapReason::Upstream]);
+    // And to a client that brings an id of that upstream's at first.
+    let other = App::new(&layer, &upstream).get("/e", "10").await;
+    assert_eq!(other.resumed(), "gap");
 }
 
 /// Ids that are not dense, and nothing repeated: nobody can tell.

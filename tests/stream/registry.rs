@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tower_sse::stream::create::NewStream;
+use tower_sse::stream::id::Epoch;
 use tower_sse::stream::key::Key;
 use tower_sse::stream::policy::Kind;
 use tower_sse::stream::pump::{Beginning, Pump};
@@ -25,6 +26,9 @@ fn build(registry: &Arc<Registry>, key: Option<Key>) -> (Arc<Stream>, Box<Pump>)
     let signals: Arc<Signals> = Arc::default();
     let new = NewStream {
         key,
+        epoch: Epoch::private().unwrap(),
+        journaled: None,
+        unknown: false,
         policy: policy(Kind::Shared, &signals),
         head: Box::default(),
         principal: None,
@@ -33,7 +37,7 @@ fn build(registry: &Arc<Registry>, key: Option<Key>) -> (Arc<Stream>, Box<Pump>)
         source: None,
         beginning: Beginning::Live(Pipe::new().body()),
     };
-    new.build(registry).unwrap()
+    new.build(registry)
 }
 
 #[tokio::test]

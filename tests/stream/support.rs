@@ -16,10 +16,10 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tower_sse::journal::Memory;
 use tower_sse::log::{Ending, Limits, Next, Position, Reader};
 use tower_sse::observe::{Observer, Signal};
 use tower_sse::stream::create::NewStream;
+use tower_sse::stream::id::Epoch;
 use tower_sse::stream::key::Key;
 use tower_sse::stream::policy::{Ids, Kind, Linger, Reconnect, UpstreamResume};
 use tower_sse::stream::pump::Beginning;
@@ -167,7 +167,10 @@ impl Source for Script {
         let step = self.steps.lock().unwrap().pop_front();
         Box::pin(async move {
             match step.unwrap_or(Step::Fail) {
-                Step::Stream(pipe) => Ok(Answer::Stream(pipe.body())),
+                Step::Stream(pipe) => Ok(Answer::Stream {
+                    body: pipe.body(),
+                    gap: false,
+                }),
                 Step::Refuse(status, retry_after) => Ok(Answer::Refused(Refusal {
                     status,
                     retry_after,
@@ -234,7 +237,6 @@ pub(crate) fn policy(kind: Kind, signals: &Arc<Signals>) -> Policy {
         gap_event: None,
         strip_retry: false,
         observer: Arc::clone(signals) as _,
-        journal: Arc::new(Memory),
     }
 }
 
@@ -291,6 +293,9 @@ impl Setup {
         let script = Script::new(self.steps);
         let new = NewStream {
             key: Some(key.clone()),
+            epoch: Epoch::private().unwrap(),
+            journaled: None,
+            unknown: false,
             source: (self.policy.kind != Kind::OneShot).then(|| Arc::clone(&script) as _),
             policy: self.policy,
             head: Box::default(),
@@ -303,7 +308,7 @@ impl Setup {
                 Beginning::Live(pipe.body())
             },
         };
-        let (stream, pump) = new.build(&self.registry).unwrap();
+        let (stream, pump) = new.build(&self.registry);
         self.registry.insert(key, &stream);
         let polls = Arc::new(AtomicUsize::new(0));
         let pump = tokio::spawn(counted(pump.run(), Arc::clone(&polls)));

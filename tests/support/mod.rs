@@ -4,6 +4,7 @@ pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod observer;
 pub(crate) mod scripted;
+pub(crate) mod shelf;
 pub(crate) mod socket;
 
 pub(crate) use browser::{Browser, Event};

@@ -60,6 +60,14 @@ fn lookup(expression: &str, env: Environment<'_>) -> Result<String, String> {
     }
 }
 
+/// Whether a text is one `${NAME}`, without default or anything around it.
+pub(super) fn is_reference(text: &str) -> bool {
+    let name = text
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(is_name)
+}
+
 fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes

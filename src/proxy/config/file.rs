@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::ConfigError;
+use super::journal;
 use super::listener;
-use super::model::{Config, Drain, Limits, Listener};
+use super::model::{Config, Drain, JournalSettings, Limits, Listener};
 use super::route;
 use super::section::Section;
 use super::tree::Node;
@@ -34,7 +35,9 @@ pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
     let top = Section::open(root, &KEYS)?;
     let listeners = top.read("listeners", |node| listener::read_all(node, folder))?;
     let admin = top.read_or_off("admin", listener::read_admin)?.flatten();
-    top.read("journal", check_journal)?;
+    let journal = top
+        .read("journal", |node| journal::read(node, folder))?
+        .unwrap_or_default();
     let drain = top.read("drain", read_drain)?.unwrap_or_default();
     let limits = top.read("limits", read_limits)?.unwrap_or_default();
     let mut upstreams = top
@@ -45,6 +48,7 @@ pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
     let config = Config {
         listeners: listeners.unwrap_or_else(default_listeners),
         admin,
+        journal,
         drain,
         limits,
         upstreams,
@@ -67,6 +71,7 @@ pub(super) fn single(listen: SocketAddr, url: &str) -> Result<Config> {
             tls: None,
         }],
         admin: None,
+        journal: JournalSettings::default(),
         drain: Drain::default(),
         limits: Limits::default(),
         upstreams,
@@ -79,28 +84,6 @@ fn default_listeners() -> Vec<Listener> {
         address: SocketAddr::from(DEFAULT_LISTENER),
         tls: None,
     }]
-}
-
-/// Nothing is kept of it: there is one kind of journal so far.
-fn check_journal(node: &Node) -> Result<()> {
-    const ONLY: &str =
-        "is not in this version, which has only `memory`; write `journal: { kind: memory }`";
-    for entry in node.entries()? {
-        if matches!(entry.name.as_str(), "disk" | "redis") {
-            return Err(entry.error(format!("`{}` {ONLY}", entry.name)));
-        }
-    }
-    // Before unknown keys, as those of the other kinds are among them.
-    if let Some(kind) = node.entries()?.iter().find(|e| e.name == "kind") {
-        match kind.node.text()? {
-            "memory" => {}
-            "disk" | "redis" => {
-                return Err(kind.node.error(format!("{} {ONLY}", kind.node.shown())));
-            }
-            _ => return Err(kind.node.error(kind.node.not_one_of(&["memory"]))),
-        }
-    }
-    Section::open(node, &["kind"]).map(|_| ())
 }
 
 fn read_drain(node: &Node) -> Result<Drain> {

@@ -80,7 +80,7 @@ fn read_tls(node: &Node, folder: &Path) -> Result<Tls> {
 }
 
 /// A PEM file that holds at least one certificate and no broken one.
-fn certificates(node: &Node, folder: &Path) -> Result<PathBuf> {
+pub(super) fn certificates(node: &Node, folder: &Path) -> Result<PathBuf> {
     let (path, pem) = file(node, folder)?;
     let chain: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match chain {

@@ -27,10 +27,13 @@
 mod environment;
 mod error;
 mod file;
+mod journal;
 mod listener;
 pub mod model;
 mod print;
+mod redis_url;
 mod route;
+mod secret;
 mod section;
 mod sse;
 mod tree;
@@ -79,7 +82,10 @@ impl Config {
     }
 
     /// The effective configuration as YAML, every default filled in. It reads
-    /// back as an equal configuration.
+    /// back as an equal configuration, given the same environment.
+    ///
+    /// Passwords and secrets are not in it: where the file has `${NAME}`, so has
+    /// this; anything else is `<hidden>`, which is refused when it is read.
     pub fn to_yaml(&self) -> String {
         print::yaml(self)
     }

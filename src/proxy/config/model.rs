@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{Method, Uri};
 
+pub use super::secret::Secret;
 use crate::resume::settings::Settings;
 
 /// A whole, valid `proxy.yaml`.
@@ -16,6 +17,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where operators connect: health, readiness, metrics.
     pub admin: Option<SocketAddr>,
+    /// Where streams outlive their connections.
+    pub journal: JournalSettings,
     /// What happens on SIGTERM.
     pub drain: Drain,
     /// Bounds for the whole process.
@@ -153,4 +156,118 @@ pub struct Route {
     pub upstream: String,
     /// Stream settings, defaults applied.
     pub sse: Settings,
+}
+
+/// Where streams outlive their connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum JournalSettings {
+    /// Nowhere but in this process.
+    #[default]
+    Memory,
+    /// In a directory of this machine.
+    Disk(DiskJournal),
+    /// In Redis or Valkey, for all replicas.
+    Redis(RedisJournal),
+}
+
+/// A journal in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskJournal {
+    /// The directory, absolute. It need not exist.
+    pub path: PathBuf,
+    /// When what was written is safe from a loss of power.
+    pub sync: DiskSync,
+    /// The most it may take, in bytes. Default 1 GiB.
+    pub max_bytes: usize,
+}
+
+impl DiskJournal {
+    /// This directory, and the default of everything else.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            sync: DiskSync::default(),
+            max_bytes: 1 << 30,
+        }
+    }
+}
+
+/// When what was written is safe from a loss of power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskSync {
+    /// Before it is passed on.
+    Always,
+    /// This much later at most. Default, with 1 s.
+    Interval(Duration),
+    /// When the kernel thinks fit.
+    Never,
+}
+
+impl Default for DiskSync {
+    fn default() -> Self {
+        Self::Interval(Duration::from_secs(1))
+    }
+}
+
+/// A journal in Redis or Valkey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisJournal {
+    /// `redis://` or `rediss://` URLs of the servers, or of the sentinels; at
+    /// least one, and only one if standalone. They differ in host and port only.
+    pub urls: Vec<Secret<String>>,
+    /// How the servers belong together. Default: there is one.
+    pub topology: RedisTopology,
+    /// The key by which names and principals are hashed: SHA-256 of what is
+    /// configured.
+    pub secret: Secret<[u8; 32]>,
+    /// How long an owner that is not heard of stays owner. Default 5 s, from
+    /// 1 s to 60 s.
+    pub lease: Duration,
+    /// What all keys begin with: letters, digits, `-_.:`. Default `sse`.
+    pub prefix: String,
+    /// What streams do while the servers are away.
+    pub on_loss: OnJournalLoss,
+    /// PEM file of the authorities that vouch for the servers, in place of the
+    /// system's.
+    pub ca: Option<PathBuf>,
+}
+
+impl RedisJournal {
+    /// These servers and this secret, and the default of everything else.
+    pub fn new(urls: Vec<Secret<String>>, secret: Secret<[u8; 32]>) -> Self {
+        Self {
+            urls,
+            topology: RedisTopology::default(),
+            secret,
+            lease: Duration::from_secs(5),
+            prefix: "sse".to_owned(),
+            on_loss: OnJournalLoss::default(),
+            ca: None,
+        }
+    }
+}
+
+/// How servers of Redis belong together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RedisTopology {
+    /// There is one.
+    #[default]
+    Standalone,
+    /// Sentinels know which one is the master.
+    Sentinel {
+        /// What they call it.
+        service: String,
+    },
+    /// Each has a part of the keys.
+    Cluster,
+}
+
+/// What a stream does while its journal is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnJournalLoss {
+    /// Its clients get heartbeats, and events when the journal is back.
+    #[default]
+    Pause,
+    /// Each process goes on by itself, under ids of its own.
+    Continue,
 }

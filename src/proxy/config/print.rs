@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
-use super::model::{Config, Listener, Route, Upstream};
+use super::model::{
+    Config, DiskJournal, DiskSync, JournalSettings, Listener, RedisJournal, RedisTopology, Route,
+    Upstream,
+};
 use super::units::{format_duration, format_range, format_size};
-use super::{sse, upstream, warning};
+use super::{journal, sse, upstream, warning};
 use crate::resume::settings::{BufferSettings, Settings};
 use crate::stream::policy::{Join, Linger};
 
@@ -19,7 +22,7 @@ pub(super) fn yaml(config: &Config) -> String {
         Some(address) => page.line(0, &format!("admin: {{ address: \"{address}\" }}")),
         None => page.line(0, "admin: ~"),
     }
-    page.line(0, "journal: { kind: memory }");
+    print_journal(&mut page, &config.journal);
     page.line(0, "drain:");
     page.pair(1, "deadline", &format_duration(config.drain.deadline));
     page.pair(1, "spread", &format_duration(config.drain.spread));
@@ -43,6 +46,55 @@ fn print_listener(page: &mut Page, listener: &Listener) {
     page.pair(3, "private_key", &quote(&tls.private_key.to_string_lossy()));
     let client_ca = tls.client_ca.as_ref().map(|path| path.to_string_lossy());
     page.pair(3, "client_ca", &or_off(client_ca, |path| quote(&path)));
+}
+
+fn print_journal(page: &mut Page, settings: &JournalSettings) {
+    match settings {
+        JournalSettings::Memory => page.line(0, "journal: { kind: memory }"),
+        JournalSettings::Disk(disk) => print_disk(page, disk),
+        JournalSettings::Redis(redis) => print_redis(page, redis),
+    }
+}
+
+fn print_disk(page: &mut Page, disk: &DiskJournal) {
+    page.line(0, "journal:");
+    page.pair(1, "kind", "disk");
+    page.pair(1, "path", &quote(&disk.path.to_string_lossy()));
+    match disk.sync {
+        DiskSync::Always => page.pair(1, "sync", "always"),
+        DiskSync::Interval(interval) => {
+            page.pair(1, "sync", "interval");
+            page.pair(1, "sync_interval", &format_duration(interval));
+        }
+        DiskSync::Never => page.pair(1, "sync", "never"),
+    }
+    page.pair(1, "max_bytes", &format_size(disk.max_bytes));
+}
+
+/// Secrets print what stands for them, in which `${NAME}` means the variable.
+fn print_redis(page: &mut Page, redis: &RedisJournal) {
+    page.line(0, "journal:");
+    page.pair(1, "kind", "redis");
+    let urls = redis.urls.iter().map(|url| quote_key(url.shown()));
+    page.pair(1, "urls", &list(urls));
+    match &redis.topology {
+        RedisTopology::Standalone => page.pair(1, "topology", "standalone"),
+        RedisTopology::Sentinel { service } => {
+            page.pair(1, "topology", "sentinel");
+            page.pair(1, "sentinel_service", &quote(service));
+        }
+        RedisTopology::Cluster => page.pair(1, "topology", "cluster"),
+    }
+    page.pair(1, "secret", &quote_key(redis.secret.shown()));
+    page.pair(1, "lease", &format_duration(redis.lease));
+    page.pair(1, "prefix", &quote(&redis.prefix));
+    page.pair(
+        1,
+        "on_journal_loss",
+        word(&journal::ON_LOSS, &redis.on_loss),
+    );
+    let ca = redis.ca.as_ref().map(|path| path.to_string_lossy());
+    page.pair(1, "ca", &or_off(ca, |path| quote(&path)));
 }
 
 fn print_limits(page: &mut Page, config: &Config) {

@@ -12,6 +12,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Location, MessageFormatter, Spanned, UserMessageFormatter};
 
+pub(super) use super::environment::is_reference;
 use super::environment::{Environment, expand};
 use super::error::{ConfigError, Position};
 
@@ -54,6 +55,22 @@ impl Node {
     pub(super) fn parse(text: &str, env: Environment<'_>) -> Result<Self, ConfigError> {
         let raw = read(text, DuplicateKeyPolicy::Error).map_err(|e| describe(text, &e))?;
         Reader { text, env }.node(raw, String::new())
+    }
+
+    /// A single value as the file has it, variables not replaced; empty if it
+    /// is none.
+    pub(super) fn written(&self) -> &str {
+        match &self.value {
+            Value::Scalar { written, .. } => written,
+            _ => "",
+        }
+    }
+
+    /// What is written, if that is one `${NAME}` and nothing else, which says
+    /// nothing about the value.
+    pub(super) fn reference(&self) -> Option<String> {
+        let written = self.written();
+        is_reference(written).then(|| written.to_owned())
     }
 
     /// An error about this value.

@@ -285,8 +285,12 @@ fn a_second_upstream_connection_is_found() {
     for crowd in crowds {
         let report = connections(crowd, Upstream::One);
         assert_eq!(report.violations.len(), 1, "{crowd:?}");
+    }
+    // A lease excuses those that came to an end.
+    for (number, crowd) in crowds.iter().enumerate() {
         let report = connections(crowd, Upstream::Leased);
-        assert_eq!((report.violations.len(), report.overlaps.len()), (0, 1));
+        let found = (report.violations.len(), report.overlaps.len());
+        assert_eq!(found, if number == 3 { (1, 0) } else { (0, 1) });
     }
     let apart = [(0, Some(10)), (10, Some(20)), (21, None)];
     let report = connections(&apart, Upstream::One);
