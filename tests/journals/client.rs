@@ -40,8 +40,8 @@ pub(crate) struct Wish {
     path: String,
     headers: Vec<(&'static str, String)>,
     kind: Kind,
-    /// What it has read already: the last number, and its id.
-    read: Option<(u64, String)>,
+    /// What it has read already.
+    read: Vec<Entry>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Wish {
             path: path.into(),
             headers: Vec::new(),
             kind: Kind::Feed,
-            read: None,
+            read: Vec::new(),
         }
     }
 
@@ -104,9 +104,8 @@ impl Wish {
 
     /// The rest of what another session has begun to read.
     pub(crate) fn rest_of(mut self, session: &Session) -> Self {
-        let transcript = session.transcript();
-        let read = transcript.entries.iter().rev().find_map(Entry::event);
-        self.read = read.map(|(number, id)| (number, id.to_owned()));
+        self.read = session.transcript().entries;
+        self.read.retain(|entry| entry.event().is_some());
         self
     }
 
@@ -124,9 +123,7 @@ impl Session {
     /// Begins at this one of the proxies.
     pub(crate) fn start(name: &str, wish: Wish, proxies: &Arc<[String]>, first: usize) -> Self {
         let mut transcript = Transcript::new(name, &*wish.path);
-        let read = wish.read.clone();
-        let read = read.map(|(number, id)| Entry::Event { number, id });
-        transcript.entries.extend(read);
+        transcript.entries.clone_from(&wish.read);
         let shared = Arc::new(Shared {
             transcript: Mutex::new(transcript),
             wish,
@@ -201,6 +198,11 @@ enum Outcome {
     Over,
 }
 
+fn last_id(read: &[Entry]) -> String {
+    let event = read.iter().rev().find_map(Entry::event);
+    event.map_or_else(String::new, |(_, id)| id.to_owned())
+}
+
 impl<'a> Driver<'a> {
     fn new(shared: &'a Shared) -> Self {
         let mut target = shared.target.subscribe();
@@ -209,10 +211,7 @@ impl<'a> Driver<'a> {
             shared,
             target,
             proxy,
-            last_id: match &shared.wish.read {
-                Some((_, id)) => id.clone(),
-                None => String::new(),
-            },
+            last_id: last_id(&shared.wish.read),
             barren: 0,
         }
     }

@@ -56,7 +56,7 @@ mod tests {
         println!("{report}");
         let found = |what: fn(&Violation) -> bool| {
             let mut all = report.violations.iter();
-            assert!(all.any(|(_, violation)| what(violation)), "{report:?}");
+            assert!(all.any(|(_, violation)| what(violation)), "{report}");
         };
         found(|v| matches!(v, Violation::Needless { reason, .. } if reason == "unknown-id"));
         found(|v| matches!(v, Violation::SentAway { status: 410 }));
