@@ -35,14 +35,15 @@
 //! # What it is not
 //!
 //! Not a message broker: nobody publishes to it, it only passes on. Not a
-//! store: a buffer is bounded and, in this version, in memory. And not a way to
+//! store: a buffer is bounded, in memory and in a journal. And not a way to
 //! get back what a backend never sent: where loss cannot be ruled out, it is
 //! reported, never hidden.
 //!
 //! # Features
 //!
-//! None by default: the layer alone. `proxy` adds the `proxy` module and the
-//! binary; `full` is everything.
+//! None by default: the layer alone. `disk` and `redis` add journals, by which
+//! streams outlive the process and are shared by several. `proxy` adds the
+//! `proxy` module and the binary; `full` is everything.
 
 pub mod journal;
 pub mod log;

@@ -45,6 +45,15 @@ impl Epochs {
         }
     }
 
+    /// Whether a log that is published under these can be what one that has
+    /// reached `high` under `ours` goes on as: what that one published last must
+    /// be in it.
+    pub(crate) fn continue_from(&self, ours: &Self, high: u64) -> bool {
+        let mut known = self.former.iter();
+        self.current == ours.current
+            || known.any(|(epoch, last)| *epoch == ours.current && *last >= high)
+    }
+
     /// The position an id names in a log that has reached `high`, if any.
     pub(crate) fn place(&self, id: &EventId, high: u64) -> Option<u64> {
         let last = if id.epoch == self.current {
@@ -82,6 +91,21 @@ mod tests {
         assert_eq!(epochs.place(&id(second, 9), 9), Some(9));
         assert_eq!(epochs.place(&id(second, 10), 9), None);
         assert_eq!(epochs.place(&id(first.next().unwrap(), 1), 9), None);
+    }
+
+    #[test]
+    fn a_log_goes_on_only_from_what_is_part_of_it() {
+        let [first, second, third] = [(); 3].map(|()| Epoch::shared().unwrap());
+        let ours = Epochs::new(first);
+        assert!(ours.continue_from(&ours, 150));
+        let mut later = ours.clone();
+        later.begin(second, 100);
+        assert!(later.continue_from(&ours, 100));
+        // Somebody else took 100 for the last of it.
+        assert!(!later.continue_from(&ours, 101));
+        later.begin(third, 200);
+        assert!(later.continue_from(&ours, 100));
+        assert!(!Epochs::new(second).continue_from(&ours, 0));
     }
 
     #[test]

@@ -84,7 +84,12 @@ impl Keeper {
         self.replica.begin(self.birth.clone(), retain);
     }
 
-    pub(super) fn append(&mut self, batch: Batch, low: u64) -> Option<Reply<Appended>> {
+    pub(super) fn append(
+        &mut self,
+        batch: Batch,
+        saved: &Saved,
+        low: u64,
+    ) -> Option<Reply<Appended>> {
         // The last record is kept whatever is retained: it has the last state.
         let low = low.min(batch.last().saturating_sub(1));
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -93,7 +98,7 @@ impl Keeper {
         });
         self.replica.append(Record {
             batch,
-            state: self.saved.encode(),
+            state: saved.encode(),
             at,
             low,
         })

@@ -29,9 +29,9 @@ struct State {
 #[derive(Debug, Default)]
 struct Stream {
     head: Option<Bytes>,
-    records: Vec<Record>,
-    /// Records trimmed or lost before those.
-    gone: usize,
+    /// Each with its number, of which none is used again.
+    records: Vec<(u64, Record)>,
+    numbers: u64,
     owner: Option<u64>,
     members: BTreeMap<u64, Member>,
 }
@@ -68,6 +68,8 @@ impl Shelf {
         for stream in state.streams.values_mut() {
             let kept = stream.records.len().saturating_sub(records);
             stream.records.truncate(kept);
+            stream.owner = None;
+            stream.wake();
         }
     }
 
@@ -90,7 +92,10 @@ impl Shelf {
         let state = self.state();
         assert_eq!(state.streams.len(), 1);
         let stream = state.streams.values().next().unwrap();
-        let bytes = stream.records.iter().flat_map(|record| &record.batch.bytes);
+        let bytes = stream
+            .records
+            .iter()
+            .flat_map(|(_, record)| &record.batch.bytes);
         String::from_utf8(bytes.copied().collect()).unwrap()
     }
 }
@@ -105,7 +110,9 @@ impl Stream {
     }
 
     fn last(&self) -> u64 {
-        self.records.last().map_or(0, |record| record.batch.last())
+        self.records
+            .last()
+            .map_or(0, |(_, record)| record.batch.last())
     }
 
     /// Whether others than this replica are read.
@@ -192,7 +199,7 @@ impl Desk {
             name: name.clone(),
             id,
             role,
-            cursor: stream.gone + stream.records.len(),
+            cursor: stream.numbers,
             told: false,
         }))
     }
@@ -200,7 +207,9 @@ impl Desk {
     fn kept(&self, name: &Name) -> Option<Kept> {
         let state = self.shelf.state();
         let stream = state.streams.get(name)?;
-        let (head, records) = (stream.head.clone()?, stream.records.clone());
+        let head = stream.head.clone()?;
+        let records = stream.records.iter().map(|(_, record)| record.clone());
+        let records = records.collect();
         drop(state);
         Some(Kept {
             head,
@@ -288,7 +297,7 @@ struct Place {
     name: Name,
     id: u64,
     role: Role,
-    cursor: usize,
+    cursor: u64,
     /// Whether the owner was told that others are read.
     told: bool,
 }
@@ -323,9 +332,12 @@ impl Place {
             return Some(News::Disowned);
         }
         if self.role != Role::Owner {
-            let at = self.cursor.saturating_sub(stream.gone);
-            if let Some(record) = stream.records.get(at) {
-                self.cursor += 1;
+            let mut next = stream
+                .records
+                .iter()
+                .filter(|(number, _)| *number > self.cursor);
+            if let Some((number, record)) = next.next() {
+                self.cursor = *number;
                 return Some(News::Record(record.clone()));
             }
             let read = stream.members[&self.id].read;
@@ -359,18 +371,15 @@ impl Place {
             return Ok(Appended::Disowned);
         }
         assert!(stream.head.is_some(), "begun before it is appended to");
-        if !stream.records.is_empty() {
-            assert_eq!(record.batch.first, stream.last() + 1, "records connect");
+        if record.batch.first != stream.last() + 1 {
+            stream.records.clear();
         }
-        stream.records.push(record.clone());
-        self.cursor = stream.gone + stream.records.len();
-        let gone = stream
+        stream.numbers += 1;
+        stream.records.push((stream.numbers, record.clone()));
+        self.cursor = stream.numbers;
+        stream
             .records
-            .iter()
-            .take_while(|r| r.batch.last() <= record.low)
-            .count();
-        stream.records.drain(..gone);
-        stream.gone += gone;
+            .retain(|(_, kept)| kept.batch.last() > record.low);
         stream.wake();
         Ok(Appended::Kept)
     }

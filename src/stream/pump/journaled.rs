@@ -68,20 +68,25 @@ impl Pump {
     async fn append(&mut self, batch: Batch, end: Option<End>) -> Kept {
         let doubtful = self.is_doubtful();
         let low = self.stream.log.with(Ring::low);
-        let Some(keeper) = &mut self.keeper else {
-            return Kept::Yes;
-        };
-        keeper.saved = Saved {
+        let saved = Saved {
             epochs: self.stream.copy_epochs(),
             ids: self.writer.ids(),
             last_id: self.writer.last_id().cloned(),
             doubtful,
             end,
         };
-        match keeper.append(batch, low) {
+        let Some(keeper) = &mut self.keeper else {
+            return Kept::Yes;
+        };
+        let kept = match keeper.append(batch, &saved, low) {
             Some(reply) => self.wait(reply).await,
             None => Kept::Yes,
+        };
+        // What was not kept is not where the next owner goes on, were it this one.
+        if let (Kept::Yes, Some(keeper)) = (&kept, &mut self.keeper) {
+            keeper.saved = saved;
         }
+        kept
     }
 
     /// Waits for the journal, without being deaf to all else: a journal may be
@@ -218,6 +223,11 @@ impl Pump {
         let high = self.stream.log.with(Ring::high);
         if record.batch.first > high + 1 {
             return self.tear("it fell behind what the journal retains");
+        }
+        // An empty log has nothing that could be contradicted.
+        let ours = self.stream.copy_epochs();
+        if high > 0 && !saved.epochs.continue_from(&ours, high) {
+            return self.tear("the journal lost what this process has");
         }
         keeper.saved = saved.clone();
         let end = saved.end;
