@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 use crate::crowd::Crowd;
@@ -23,7 +24,12 @@ pub(crate) struct Cluster {
     pub(crate) networks: Vec<Relay>,
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) crowd: Crowd,
+    /// One at a time: on a busy machine an owner may fail to keep its lease,
+    /// and all would see only that.
+    _turn: MutexGuard<'static, ()>,
 }
+
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// What a cluster's journals are told, beside where their Redis is.
 pub(crate) struct Terms<'a> {
@@ -58,6 +64,7 @@ impl Cluster {
 
     /// With journals that need not be in Redis, given where it is.
     pub(crate) async fn with(journal: impl Fn(&str) -> String) -> Self {
+        let turn = TURN.lock().await;
         let redis = Redis::start().await;
         let origin = Origin::start(Manner {
             pace: Duration::from_millis(200),
@@ -83,6 +90,7 @@ impl Cluster {
             networks,
             proxies,
             crowd,
+            _turn: turn,
         }
     }
 

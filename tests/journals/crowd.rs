@@ -1,14 +1,18 @@
 //! All clients of a test, and how it comes to an end that can be judged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::client::{Session, Wish};
 use crate::origin::Origin;
 use crate::process::{PATIENCE, eventually};
 use crate::seed::Seed;
 use crate::transcript::Story;
+
+/// A reader that is connected gets to where a feed stands within this time.
+const STANDSTILL: Duration = Duration::from_secs(2);
 
 /// Clients of the same proxies.
 pub(crate) struct Crowd {
@@ -85,14 +89,22 @@ impl Crowd {
         let wait = async {
             // Past this moment first: then each of them is connected.
             all(|| marks.iter().all(|(s, mark)| s.last() > *mark)).await;
-            origin.stop();
-            all(|| marks.iter().all(|(s, _)| s.last() == origin.high(s.feed()))).await;
+            let read = || marks.iter().all(|(s, _)| s.last() == origin.high(s.feed()));
+            loop {
+                origin.count(false);
+                if timeout(STANDSTILL, all(read)).await.is_ok() {
+                    break;
+                }
+                // Somebody's upstream was just lost, and does not resend.
+                origin.count(true);
+                sleep(STANDSTILL).await;
+            }
             all(|| self.waiting() == 0).await;
             // Whoever was deposed knows it by then.
             all(|| origin.most_crowded() <= 1).await;
         };
         let _ = timeout(PATIENCE / 2, wait).await;
-        origin.stop();
+        origin.count(false);
         let feeds = marks.iter().map(|(s, _)| s.feed());
         let ends = feeds.map(|feed| (feed.to_owned(), origin.high(feed)));
         let (connections, executions) = origin.story();
@@ -108,6 +120,6 @@ impl Crowd {
 /// Asks again and again until it is so, however long that takes.
 async fn all(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
     }
 }

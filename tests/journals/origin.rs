@@ -115,10 +115,10 @@ impl Origin {
         &self.url
     }
 
-    /// No feed goes on from here, so that all readers can come to its end.
-    /// Answers do.
-    pub(crate) fn stop(&self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
+    /// Whether feeds count on, or stand still so that all readers can come to
+    /// their end. Answers go on.
+    pub(crate) fn count(&self, on: bool) {
+        self.shared.stopped.store(!on, Ordering::SeqCst);
     }
 
     /// The last number of a feed.
