@@ -33,9 +33,10 @@ impl Index {
         (*found == seq).then_some(id)
     }
 
-    /// The position of the last id.
-    pub(crate) fn last(&self) -> Option<u64> {
-        self.order.back().map(|(seq, _)| *seq)
+    /// The last id up to this position.
+    pub(crate) fn last(&self, seq: u64) -> Option<&(u64, Bytes)> {
+        let after = self.order.partition_point(|(at, _)| *at <= seq);
+        self.order.get(after.checked_sub(1)?)
     }
 
     /// Forgets ids from which replay would no longer be complete.

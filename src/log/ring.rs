@@ -257,9 +257,10 @@ impl Ring {
         })
     }
 
-    /// The last position to which the upstream gave an id that is indexed.
-    pub fn last_identified(&self) -> Option<u64> {
-        self.ids.last()
+    /// The last position up to this one to which the upstream gave an id, and
+    /// that id, as far as they are indexed.
+    pub fn identified(&self, seq: u64) -> Option<&(u64, Bytes)> {
+        self.ids.last(seq)
     }
 
     /// One retained block.

@@ -61,6 +61,24 @@ impl Engine {
     /// journal (or one after a restart) must make the same layers in the same
     /// order, or name them with [`SseLayer::name`](super::SseLayer::name).
     ///
+    /// End with [`drain`](Self::drain), which closes the journal in order.
+    ///
+    #[cfg_attr(
+        feature = "disk",
+        doc = r#"```no_run
+use std::sync::Arc;
+use tower_sse::journal::disk::{Disk, DiskSettings};
+use tower_sse::{Engine, SseLayer};
+
+# fn main() -> Result<(), tower_sse::journal::JournalError> {
+let journal = Disk::open(DiskSettings::new("/var/lib/my-service/streams"))?;
+let engine = Engine::with_journal(1 << 30, Arc::new(journal));
+let layer = SseLayer::new().engine(engine.clone()).name("chat");
+# Ok(())
+# }
+```
+"#
+    )]
     /// # Panics
     ///
     /// As [`new`](Self::new).

@@ -55,7 +55,7 @@ pub struct Pump {
     /// Whether readers were told that the upstream is given up.
     failed: bool,
     /// Where the stream outlives this process, while something is kept there.
-    keeper: Option<Keeper>,
+    keeper: Option<Box<Keeper>>,
     /// Readers in this process.
     readers: usize,
     /// Another process is to have the upstream, if one wants it.
@@ -147,7 +147,7 @@ impl Pump {
             reset_at: None,
             asked,
             failed: false,
-            keeper,
+            keeper: keeper.map(Box::new),
             readers: 0,
             handing_over: false,
             torn: false,
@@ -315,7 +315,7 @@ impl Pump {
         let change = self.stream.log.trim(self.hold(), now);
         self.account(change);
         if change != 0 {
-            journaled::trim(self.keeper.as_mut(), &self.stream.log);
+            journaled::trim(self.keeper.as_deref_mut(), &self.stream.log);
         }
     }
 

@@ -95,7 +95,10 @@ impl Writer {
         if saved.ids != Ids::Auto {
             writer.rules.ids = saved.ids;
         }
-        let (high, last_id) = log.with(|ring| (ring.high(), ring.last_identified()));
+        let (high, last_id) = log.with(|ring| {
+            let high = ring.high();
+            (high, ring.identified(high).map(|(seq, _)| *seq))
+        });
         writer.next = high + 1;
         writer.last_id_seq = last_id;
         writer.connected = true;

@@ -139,6 +139,11 @@ impl Machine {
         self.state().fuse = Some(calls);
     }
 
+    /// Whether the fuse has blown.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state().fuse == Some(0)
+    }
+
     pub(crate) fn advance(&self, time: Duration) {
         self.state().now += time;
     }

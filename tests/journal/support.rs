@@ -7,6 +7,8 @@ use tower_sse::journal::disk::{Disk, DiskSettings, Sync};
 use tower_sse::journal::{Appended, Journal, JournalError, Kept, Name, News, Record, Replica};
 use tower_sse::log::{Batch, Entry};
 
+use crate::sim::Machine;
+
 pub(crate) const RETAIN: Duration = Duration::from_secs(600);
 
 pub(crate) fn runtime() -> Runtime {
@@ -21,6 +23,11 @@ pub(crate) fn settings(sync: Sync) -> DiskSettings {
     let mut settings = DiskSettings::new("unused");
     settings.sync = sync;
     settings
+}
+
+/// What a new process finds on a machine.
+pub(crate) fn open(machine: &Machine, sync: Sync) -> Disk {
+    Disk::open_in(settings(sync), machine.mount()).unwrap()
 }
 
 /// A record of blocks with this text each.
@@ -84,6 +91,6 @@ pub(crate) fn owned(replica: &mut Box<dyn Replica>) -> (bool, u64) {
 /// follows from that.
 pub(crate) async fn settled(disk: &Disk) {
     for _ in 0..3 {
-        find(disk, "no such stream").await;
+        let _ = disk.find(&name("no such stream")).unwrap().await;
     }
 }

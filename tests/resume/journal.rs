@@ -431,6 +431,26 @@ async fn one_that_went_on_while_another_did_is_cut() {
     assert_eq!(world.upstream.open(), 1);
 }
 
+/// Layers are told apart by name, so a stream is found although another layer
+/// was added before its own.
+#[tokio::test(start_paused = true)]
+async fn a_named_layer_finds_its_streams_wherever_it_stands() {
+    let world = World::new();
+    let one = world.process(resumable().name("events"));
+    let mut client = one.app.get("/e", "").await;
+    world.upstream.pipe(0).send(numbered(1..=2));
+    let id = client.event().await.id;
+    quiet().await;
+    let engine = Engine::with_journal(1 << 20, Arc::new(world.shelf.desk(OnLoss::Pause)));
+    let first = SseLayer::new().engine(engine.clone());
+    let second = resumable().name("events").engine(engine);
+    let mut other = App::new(&second, &world.upstream).get("/e", &id).await;
+    assert_eq!(other.data(1).await, ["2"]);
+    let stranger = App::new(&first, &world.upstream).get("/e", &id).await;
+    assert_eq!(world.upstream.count(), 2);
+    drop(stranger);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_id_that_is_ahead_of_a_follower_is_waited_for() {
     let world = World::new();

@@ -27,12 +27,19 @@ pub(super) enum Frame {
         retain: Duration,
         head: Bytes,
     },
-    /// It goes on.
-    Record { number: u64, record: Bytes },
-    /// A record that was written before, in a segment that is about to go.
-    /// Those of a stream are moved from the last to the first, each in front
-    /// of what is there.
-    Moved { number: u64, record: Bytes },
+    /// It goes on, with its record of this ordinal, in place of those with the
+    /// same or a later one.
+    Record {
+        number: u64,
+        ordinal: u64,
+        record: Bytes,
+    },
+    /// The record of this ordinal, once more, for its first place is to go.
+    Moved {
+        number: u64,
+        ordinal: u64,
+        record: Bytes,
+    },
     /// It is gone.
     Forget { number: u64 },
     /// Another name for a stream that is, or will be, called so.
@@ -73,12 +80,21 @@ impl Frame {
                 put_bytes(out, name);
                 put_bytes(out, head);
             }
-            Self::Record { number, record } => {
-                put_record(out, *number);
+            Self::Record {
+                number,
+                ordinal,
+                record,
+            } => {
+                put_record(out, *number, *ordinal);
                 out.put_slice(record);
             }
-            Self::Moved { number, record } => {
+            Self::Moved {
+                number,
+                ordinal,
+                record,
+            } => {
                 put_kind(out, MOVED, *number);
+                out.put_u64_le(*ordinal);
                 out.put_slice(record);
             }
             Self::Forget { number } => put_kind(out, FORGET, *number),
@@ -112,14 +128,16 @@ impl Frame {
         let kind = from.try_get_u8().ok()?;
         let number = from.try_get_u64_le().ok()?;
         let frame = match kind {
-            RECORD | MOVED => {
-                let record = std::mem::take(from);
-                if kind == RECORD {
-                    Self::Record { number, record }
-                } else {
-                    Self::Moved { number, record }
-                }
-            }
+            RECORD => Self::Record {
+                number,
+                ordinal: from.try_get_u64_le().ok()?,
+                record: std::mem::take(from),
+            },
+            MOVED => Self::Moved {
+                number,
+                ordinal: from.try_get_u64_le().ok()?,
+                record: std::mem::take(from),
+            },
             BEGIN => Self::Begin {
                 number,
                 retain: Duration::from_millis(from.try_get_u64_le().ok()?),
@@ -146,14 +164,9 @@ impl Frame {
 }
 
 /// Appends the body of a [`Frame::Record`] up to the record.
-pub(super) fn put_record(out: &mut BytesMut, number: u64) {
+pub(super) fn put_record(out: &mut BytesMut, number: u64, ordinal: u64) {
     put_kind(out, RECORD, number);
-}
-
-/// Appends the body of a record's frame as that of a [`Frame::Moved`].
-pub(super) fn put_moved(out: &mut BytesMut, body: &[u8]) {
-    out.put_u8(MOVED);
-    out.put_slice(body.get(1..).unwrap_or_default());
+    out.put_u64_le(ordinal);
 }
 
 fn put_kind(out: &mut BytesMut, kind: u8, number: u64) {

@@ -31,6 +31,7 @@ pub(super) enum Change {
     },
     Record {
         number: u64,
+        ordinal: u64,
         outline: Outline,
         answer: Answer<Appended>,
     },
@@ -53,6 +54,8 @@ pub(super) enum Change {
 /// A group that has grown to this is written before there is more.
 const GROUP: usize = 1 << 20;
 
+const NOT_BEGUN: &str = "a stream was not begun, or its head was lost";
+
 impl Group {
     pub(super) fn push(&mut self, place: Place, change: Change) {
         self.changes.push((place, change));
@@ -69,9 +72,7 @@ impl Writer {
             Some((name.0.clone(), head.clone(), stream.retain))
         });
         let Some((name, head, retain)) = parts else {
-            return Err(JournalError::new(
-                "a stream was not begun, or its head was lost",
-            ));
+            return Err(JournalError::new(NOT_BEGUN));
         };
         let frame = Frame::Begin {
             number,
@@ -80,31 +81,42 @@ impl Writer {
             head,
         };
         let place = self.put(|out| frame.encode(out))?;
-        self.index.stream(number).staged = true;
+        let stream = self.index.stream(number);
+        stream.staged = true;
+        stream.touched = true;
         self.group.push(place, Change::Begin { number });
         Ok(())
     }
 
+    /// Returns the record's ordinal, and where it will be.
     pub(super) fn stage_record(
         &mut self,
         number: u64,
         record: &Record,
-    ) -> Result<Place, JournalError> {
+    ) -> Result<(u64, Place), JournalError> {
         if record.batch.first == 0 {
             return Err(JournalError::new("a record has no position"));
+        }
+        let stream = self.index.streams.get(&number);
+        if stream.is_some_and(|stream| stream.pending) {
+            // Nobody waits for the one before; which it is shows once it is
+            // written.
+            self.commit();
         }
         let stream = self.index.streams.get(&number);
         if stream.is_some_and(|stream| stream.unwritten.is_some() && !stream.staged) {
             self.stage_head(number)?;
         } else if !stream.is_some_and(|stream| stream.head.is_some() || stream.staged) {
-            return Err(JournalError::new(
-                "a stream was not begun, or its head was lost",
-            ));
+            return Err(JournalError::new(NOT_BEGUN));
         }
-        self.put(|out| {
-            put_record(out, number);
+        let stream = self.index.stream(number);
+        let ordinal = stream.records.ordinal_at(record.batch.first);
+        let place = self.put(|out| {
+            put_record(out, number, ordinal);
             record.encode(out);
-        })
+        })?;
+        self.index.stream(number).pending = true;
+        Ok((ordinal, place))
     }
 
     pub(super) fn stage_forget(&mut self, number: u64) -> Result<Place, JournalError> {
@@ -223,10 +235,11 @@ impl Writer {
             Change::Begin { number } => self.index.begin(number, place),
             Change::Record {
                 number,
+                ordinal,
                 outline,
                 answer,
             } => {
-                self.index.append(number, place, outline);
+                self.index.append(number, place, outline, ordinal);
                 let _ = answer.send(Ok(Appended::Kept));
             }
             Change::Forget { number, answer } => {
@@ -270,6 +283,9 @@ impl Writer {
                 }
                 Change::Record { number, answer, .. } => {
                     self.lacking.insert(number);
+                    if let Some(stream) = self.index.streams.get_mut(&number) {
+                        stream.pending = false;
+                    }
                     let _ = answer.send(Err(error.clone()));
                 }
                 Change::Forget { number, answer } => {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +19,9 @@ pub(super) struct Index {
     pub(super) names: HashMap<Name, u64>,
     pub(super) aliases: HashMap<u64, Alias>,
     pub(super) alias_names: HashMap<Name, u64>,
+    /// Moved records that have been found, by stream and ordinal, until all is
+    /// read.
+    moved: HashMap<u64, BTreeMap<u64, (Place, Outline)>>,
     /// What expires when. Whatever is said here of a stream or alias that does
     /// not say the same itself is out of date.
     due: BTreeSet<(Instant, u64)>,
@@ -36,6 +39,10 @@ pub(super) struct Stream {
     pub(super) unwritten: Option<Bytes>,
     /// The head is among what is about to be written.
     pub(super) staged: bool,
+    /// So is a record.
+    pub(super) pending: bool,
+    /// The next run may find frames of it, even if writing them failed.
+    pub(super) touched: bool,
     pub(super) retain: Duration,
     pub(super) records: Records,
     /// Blocks up to this one were acknowledged, though the journal may not have
@@ -45,6 +52,9 @@ pub(super) struct Stream {
     /// The doubt has yet to be written.
     pub(super) unsaid: bool,
     pub(super) holder: Option<Holder>,
+    /// The holder may not know yet that what it appended up to this block is
+    /// lost.
+    pub(super) unaware: Option<u64>,
     /// When it is forgotten, if nobody holds it.
     expires: Option<Instant>,
 }
@@ -108,23 +118,32 @@ impl Index {
                 self.name(number, owned(&name));
                 self.begin(number, place);
             }
-            Frame::Record { number, record } => {
+            Frame::Record {
+                number,
+                ordinal,
+                record,
+            } => {
                 let Ok(outline) = Record::read_outline(record) else {
                     return false;
                 };
                 self.seen(number);
-                self.stream(number);
-                self.append(number, place, outline);
-            }
-            Frame::Moved { number, record } => {
-                let Ok(outline) = Record::read_outline(record) else {
-                    return false;
-                };
-                self.seen(number);
-                // Not if the one that was moved is still there.
-                if self.stream(number).records.prepend(place, outline) {
-                    self.segments.needed(place);
+                if let Some(moved) = self.moved.get_mut(&number) {
+                    moved.split_off(&ordinal);
                 }
+                self.stream(number);
+                self.append(number, place, outline, ordinal);
+            }
+            Frame::Moved {
+                number,
+                ordinal,
+                record,
+            } => {
+                let Ok(outline) = Record::read_outline(record) else {
+                    return false;
+                };
+                self.seen(number);
+                let moved = self.moved.entry(number).or_default();
+                moved.insert(ordinal, (place, outline));
             }
             Frame::Forget { number } => {
                 self.seen(number);
@@ -171,6 +190,7 @@ impl Index {
         };
         stream.unwritten = None;
         stream.staged = false;
+        stream.touched = true;
         if let Some(old) = stream.head.replace(place) {
             self.segments.dead(old);
         }
@@ -178,14 +198,15 @@ impl Index {
     }
 
     /// A record is written.
-    pub(super) fn append(&mut self, number: u64, place: Place, record: Outline) {
+    pub(super) fn append(&mut self, number: u64, place: Place, record: Outline, ordinal: u64) {
         let Some(stream) = self.streams.get_mut(&number) else {
             return;
         };
         let segments = &mut self.segments;
         segments.needed(place);
         let mut dead = |place| segments.dead(place);
-        stream.records.append(place, record, &mut dead);
+        stream.pending = false;
+        stream.records.append(place, record, ordinal, &mut dead);
         stream.records.trim(record.low, &mut dead);
         if stream
             .doubt
@@ -196,16 +217,34 @@ impl Index {
         }
     }
 
-    /// The stream's first records have been written again, here.
-    pub(super) fn moved(&mut self, number: u64, places: &[Place]) {
+    /// The stream's records in this segment have been written again, here.
+    pub(super) fn replace(&mut self, number: u64, segment: u32, places: &[Place]) {
         let Some(stream) = self.streams.get_mut(&number) else {
             return;
         };
+        for (_, old) in stream.records.places_in(segment) {
+            self.segments.dead(old);
+        }
+        stream.records.replace(segment, places);
         for place in places {
             self.segments.needed(*place);
         }
-        let mut dead = |place| self.segments.dead(place);
-        stream.records.move_front(places, &mut dead);
+    }
+
+    /// All is read: moved records belong in front of the others, each before
+    /// the one with the next ordinal.
+    pub(super) fn join_moved(&mut self) {
+        for (number, moved) in std::mem::take(&mut self.moved) {
+            let Some(stream) = self.streams.get_mut(&number) else {
+                continue;
+            };
+            for (ordinal, (place, outline)) in moved.into_iter().rev() {
+                if stream.records.prepend(place, outline, ordinal) {
+                    self.segments.needed(place);
+                    stream.records.trim(outline.low, &mut |_| {});
+                }
+            }
+        }
     }
 
     pub(super) fn trim(&mut self, number: u64, low: u64) {
@@ -218,6 +257,7 @@ impl Index {
 
     /// Nothing of the stream is needed.
     pub(super) fn forget(&mut self, number: u64) {
+        self.moved.remove(&number);
         let Some(mut stream) = self.streams.remove(&number) else {
             return;
         };
@@ -239,6 +279,9 @@ impl Index {
         stream
             .records
             .cut(last, &mut |place| self.segments.dead(place));
+        if let Some(moved) = self.moved.get_mut(&number) {
+            moved.retain(|_, (_, record)| record.first + u64::from(record.blocks) <= last + 1);
+        }
         stream.doubt = stream.doubt.max(Some(until));
     }
 
@@ -294,34 +337,29 @@ impl Index {
 
     /// What the segment had from `from` on is lost: nothing points there any
     /// more, and of every stream concerned it is known up to where its blocks
-    /// were acknowledged. Heads that can still be read are to be written again.
+    /// were acknowledged. Heads that can still be read are to be written again; a
+    /// stream whose head cannot be is none any more.
     pub(super) fn lose(&mut self, segment: u32, from: u32) {
         let file = self.segments.get(segment).map(|known| known.file.clone());
         let lost = |place: Place| place.segment == segment && place.at >= from;
-        let mut headless = Vec::new();
-        for (number, stream) in &mut self.streams {
+        for stream in self.streams.values_mut() {
             let until = stream.records.last();
             let mut dead = |place| self.segments.dead(place);
-            if stream.records.lose(segment, from, &mut dead).is_some() {
+            if stream.records.lose(segment, from, &mut dead) {
                 stream.doubt = stream.doubt.max(Some(until));
                 stream.unsaid = true;
+                stream.unaware = Some(until);
             }
             if let Some(place) = stream.head.filter(|place| lost(*place)) {
                 stream.head = None;
                 stream.unwritten = file.as_ref().and_then(|file| read_head(&**file, place));
                 self.segments.dead(place);
-                if stream.unwritten.is_none() {
-                    headless.push(*number);
-                }
             }
         }
         for alias in self.aliases.values_mut() {
             if let Some(place) = alias.place.take_if(|place| lost(*place)) {
                 self.segments.dead(place);
             }
-        }
-        for number in headless {
-            self.forget(number);
         }
     }
 

@@ -61,8 +61,8 @@ pub(super) enum Command {
         retain: Duration,
         answer: Answer<Option<Name>>,
     },
-    /// A sync was done, or failed: the segment, and up to where.
-    Synced(Vec<(u32, u32, std::io::Result<()>)>),
+    /// A sync that was begun is done, or has failed.
+    Synced,
     Close {
         answer: Option<Answer<()>>,
     },

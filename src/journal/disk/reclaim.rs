@@ -7,11 +7,11 @@
 //! in any case: of its records then only the last of a stream is moved, for
 //! its state, and the stream begins later than it should.
 
-use std::io;
+use std::io::ErrorKind;
 
 use bytes::Bytes;
 
-use super::frame::put_moved;
+use super::frame::Frame;
 use super::segment::{self, Place};
 use super::settings::Sync;
 use super::writer::Writer;
@@ -23,6 +23,7 @@ const SPARSE: u64 = 4;
 /// Where the frames of a segment have been moved.
 #[derive(Default)]
 struct Moves {
+    from: u32,
     heads: Vec<(u64, Place)>,
     records: Vec<(u64, Vec<Place>)>,
     aliases: Vec<(u64, Place)>,
@@ -115,9 +116,12 @@ impl Writer {
     }
 
     fn write_again(&mut self, oldest: u32, sparse: bool) -> Result<Moves, JournalError> {
-        let mut moves = Moves::default();
+        let mut moves = Moves {
+            from: oldest,
+            ..Moves::default()
+        };
         for number in self.index.streams.keys().copied().collect::<Vec<_>>() {
-            self.move_stream(number, oldest, sparse, &mut moves)?;
+            self.move_stream(number, sparse, &mut moves)?;
         }
         let aliases = self.index.aliases.iter();
         let here = aliases.filter(|(_, alias)| is_in(alias.place, oldest));
@@ -131,40 +135,30 @@ impl Writer {
     fn move_stream(
         &mut self,
         number: u64,
-        oldest: u32,
         sparse: bool,
         moves: &mut Moves,
     ) -> Result<(), JournalError> {
         let Some(stream) = self.index.streams.get_mut(&number) else {
             return Ok(());
         };
+        let oldest = moves.from;
         let head = stream.head.filter(|place| place.segment == oldest);
-        // All from the first to the last that is there, so that what is moved
-        // stays in front of what is not.
-        let mut count = stream.records.through(oldest);
-        if !sparse && count > 0 {
-            let keep = usize::from(count == stream.records.len());
+        if !sparse {
             let segments = &mut self.index.segments;
-            stream
-                .records
-                .drop_front(count - keep, &mut |place| segments.dead(place));
-            count = keep;
+            let mut dead = |place| segments.dead(place);
+            stream.records.drop_through(oldest, &mut dead);
         }
-        let records: Vec<Place> = stream.records.places().take(count).collect();
+        let records = stream.records.places_in(oldest);
         if let Some(place) = head {
-            match self.body(place) {
-                Ok(body) => {
-                    let place = self.put(|out| out.extend_from_slice(&body))?;
-                    moves.heads.push((number, place));
-                    self.stage_doubt(number)?;
-                }
-                Err(error) => {
-                    tracing::error!("journal: a stream is lost: {error}");
-                    self.displace(number);
-                    self.drop_stream(number, None);
-                    return Ok(());
-                }
-            }
+            let Some(body) = self.body(place)? else {
+                tracing::error!("journal: a stream's head is damaged; it is lost");
+                self.displace(number);
+                self.drop_stream(number, None);
+                return Ok(());
+            };
+            let place = self.put(|out| out.extend_from_slice(&body))?;
+            moves.heads.push((number, place));
+            self.stage_doubt(number)?;
         }
         self.move_records(number, &records, moves)
     }
@@ -172,37 +166,58 @@ impl Writer {
     fn move_records(
         &mut self,
         number: u64,
-        records: &[Place],
+        records: &[(u64, Place)],
         moves: &mut Moves,
     ) -> Result<(), JournalError> {
-        let mut places = Vec::with_capacity(records.len());
-        for place in records.iter().rev() {
-            let Ok(body) = self.body(*place) else {
+        let mut moved = Vec::with_capacity(records.len());
+        for (ordinal, place) in records.iter().copied() {
+            let Some(record) = self.record(place)? else {
                 // Those before it cannot be joined to those after it.
                 tracing::error!("journal: a stream's older records are damaged; it begins later");
-                let Some(stream) = self.index.streams.get_mut(&number) else {
-                    return Ok(());
-                };
                 let segments = &mut self.index.segments;
-                let gone = records.len() - places.len();
-                stream
-                    .records
-                    .drop_front(gone, &mut |place| segments.dead(place));
-                break;
+                let mut dead = |place| segments.dead(place);
+                if let Some(stream) = self.index.streams.get_mut(&number) {
+                    stream.records.drop_to(ordinal, &mut dead);
+                }
+                moved.clear();
+                continue;
             };
-            places.push(self.put(|out| put_moved(out, &body))?);
+            let frame = Frame::Moved {
+                number,
+                ordinal,
+                record,
+            };
+            moved.push(self.put(|out| frame.encode(out))?);
         }
-        places.reverse();
-        if !places.is_empty() {
-            moves.records.push((number, places));
+        if !moved.is_empty() {
+            moves.records.push((number, moved));
         }
         Ok(())
     }
 
-    fn body(&self, place: Place) -> io::Result<Bytes> {
-        match self.index.segments.get(place.segment) {
-            Some(segment) => segment::read(&*segment.file, place),
-            None => Err(io::ErrorKind::NotFound.into()),
+    fn record(&mut self, place: Place) -> Result<Option<Bytes>, JournalError> {
+        let body = self.body(place)?;
+        Ok(match body.and_then(Frame::decode) {
+            Some(Frame::Record { record, .. } | Frame::Moved { record, .. }) => Some(record),
+            _ => None,
+        })
+    }
+
+    /// Reads a frame back. `None` if it is damaged.
+    fn body(&mut self, place: Place) -> Result<Option<Bytes>, JournalError> {
+        let Some(segment) = self.index.segments.get(place.segment) else {
+            return Ok(None);
+        };
+        match segment::read(&*segment.file, place) {
+            Ok(body) => Ok(Some(body)),
+            Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
+            // It may well be there, and must not go for this.
+            Err(error) => {
+                let path = self.path(place.segment);
+                let what = format!("{path} could not be read: {error}");
+                self.fail(what.clone());
+                Err(JournalError::new(what))
+            }
         }
     }
 
@@ -211,7 +226,7 @@ impl Writer {
             self.index.begin(number, place);
         }
         for (number, places) in moves.records {
-            self.index.moved(number, &places);
+            self.index.replace(number, moves.from, &places);
         }
         for (number, place) in moves.aliases {
             self.index.place_alias(number, place);

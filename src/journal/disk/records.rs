@@ -5,18 +5,27 @@ use crate::journal::record::Outline;
 
 /// Where a stream's records are: an unbroken run of positions.
 ///
-/// Twelve bytes each. A record's position is the sum of what lies before it.
+/// Twelve bytes each. Positions are the sum of what lies before.
+///
+/// Beside its position each record has an *ordinal*, which is written with it:
+/// one more than that of the record before it. So a missing record shows, also
+/// one without blocks, and it does not matter in which order they are found.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    /// In the order of positions, which but for moved records is that of
-    /// segments.
     runs: VecDeque<Run>,
-    /// Position of the first block of the first record.
+    /// How many there are.
+    count: u64,
+    /// The ordinal of the first.
+    ordinal: u64,
+    /// Position of the first block of the first.
     first: u64,
     /// The position after the last.
     next: u64,
+    /// Blocks up to this one are not needed.
+    low: u64,
 }
 
+/// Consecutive records in one segment.
 #[derive(Debug)]
 struct Run {
     segment: u32,
@@ -31,70 +40,108 @@ struct Slot {
 }
 
 impl Records {
-    pub(super) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
     /// Position of the last block; 0 if there never was one.
     pub(super) fn last(&self) -> u64 {
         self.next.saturating_sub(1)
     }
 
     /// All of them, in order.
-    pub(super) fn places(&self) -> impl DoubleEndedIterator<Item = Place> {
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         self.runs
             .iter()
             .flat_map(|run| run.slots.iter().map(|slot| slot.place(run.segment)))
     }
 
-    pub(super) fn newest(&self) -> Option<Place> {
-        self.places().next_back()
+    /// Those in a segment, with their ordinals.
+    pub(super) fn places_in(&self, segment: u32) -> Vec<(u64, Place)> {
+        let ordinals = self.ordinal..;
+        let all = ordinals.zip(self.places());
+        all.filter(|(_, place)| place.segment == segment).collect()
     }
 
-    /// Adds a record. One that does not follow on the last takes the place of
-    /// whatever it contradicts: it was appended later.
-    pub(super) fn append(&mut self, place: Place, record: Outline, dead: &mut impl FnMut(Place)) {
-        if record.first > self.next || record.first < self.first {
-            self.clear(dead);
-        } else {
-            self.cut(record.first.saturating_sub(1), dead);
+    fn next_ordinal(&self) -> u64 {
+        self.ordinal + self.count
+    }
+
+    /// The ordinal for a record that begins at `first`. It takes the place of
+    /// those that it contradicts. If it cannot follow on any, an ordinal is left
+    /// out, so that it is never joined to what was before.
+    pub(super) fn ordinal_at(&self, first: u64) -> u64 {
+        let (mut next, mut ordinal) = (self.next, self.next_ordinal());
+        for slot in self
+            .runs
+            .iter()
+            .rev()
+            .flat_map(|run| run.slots.iter().rev())
+        {
+            if next <= first {
+                break;
+            }
+            next -= u64::from(slot.blocks);
+            ordinal -= 1;
         }
-        if self.runs.is_empty() {
+        if next == first {
+            ordinal
+        } else {
+            self.next_ordinal() + 1
+        }
+    }
+
+    /// Adds a record, in place of all with its ordinal or a later one.
+    pub(super) fn append(
+        &mut self,
+        place: Place,
+        record: Outline,
+        ordinal: u64,
+        dead: &mut impl FnMut(Place),
+    ) {
+        while self.count > 0 && self.next_ordinal() > ordinal {
+            self.pop_back(dead);
+        }
+        if self.next_ordinal() != ordinal || self.next != record.first {
+            self.clear(dead);
+        }
+        if self.count == 0 {
             self.first = record.first;
             self.next = record.first;
+            self.ordinal = ordinal;
         }
         let slot = Slot::new(place, record.blocks);
         match self.runs.back_mut() {
             Some(run) if run.segment == place.segment => run.slots.push_back(slot),
             _ => self.runs.push_back(Run::new(place.segment, slot)),
         }
+        self.count += 1;
         self.next = record.first + u64::from(record.blocks);
+        // Positions that begin anew are not bound by those before.
+        self.low = self.low.min(record.low);
     }
 
-    /// Adds a record in front. False if it does not belong there.
-    pub(super) fn prepend(&mut self, place: Place, record: Outline) -> bool {
+    /// Adds a record in front. False if it does not belong there, or is not
+    /// needed.
+    pub(super) fn prepend(&mut self, place: Place, record: Outline, ordinal: u64) -> bool {
         let next = record.first + u64::from(record.blocks);
-        if self.runs.is_empty() {
+        if self.count == 0 {
             self.next = next;
-        } else if next != self.first {
+        } else if ordinal + 1 != self.ordinal || next != self.first || next <= self.low {
             return false;
         }
         self.first = record.first;
-        self.push_front(Slot::new(place, record.blocks), place.segment);
-        true
-    }
-
-    fn push_front(&mut self, slot: Slot, segment: u32) {
+        self.ordinal = ordinal;
+        self.count += 1;
+        let slot = Slot::new(place, record.blocks);
         match self.runs.front_mut() {
-            Some(run) if run.segment == segment => run.slots.push_front(slot),
-            _ => self.runs.push_front(Run::new(segment, slot)),
+            Some(run) if run.segment == place.segment => run.slots.push_front(slot),
+            _ => self.runs.push_front(Run::new(place.segment, slot)),
         }
+        true
     }
 
     /// Lets go of records that end before `low`. One that ends at `low` may
     /// tell of a seam there. The last record stays, for its state.
     pub(super) fn trim(&mut self, low: u64, dead: &mut impl FnMut(Place)) {
-        while !self.is_single()
+        self.low = self.low.max(low);
+        while self.count > 1
             && let Some(slot) = self.runs.front().and_then(|run| run.slots.front())
             && self.first + u64::from(slot.blocks) <= low
         {
@@ -102,8 +149,62 @@ impl Records {
         }
     }
 
-    fn is_single(&self) -> bool {
-        self.runs.len() == 1 && self.runs[0].slots.len() == 1
+    /// Lets go of records with blocks after `last`.
+    pub(super) fn cut(&mut self, last: u64, dead: &mut impl FnMut(Place)) {
+        while self.count > 0 && self.last() > last {
+            self.pop_back(dead);
+        }
+    }
+
+    /// Lets go of the first record that lies in `segment` at `from` or behind,
+    /// and of all after it. True if there is one.
+    pub(super) fn lose(&mut self, segment: u32, from: u32, dead: &mut impl FnMut(Place)) -> bool {
+        let lost = |place: Place| place.segment == segment && place.at >= from;
+        let Some(keep) = self.places().position(lost) else {
+            return false;
+        };
+        while self.count > keep as u64 {
+            self.pop_back(dead);
+        }
+        true
+    }
+
+    /// Lets go of all that lie in a segment, and of those before them, but not
+    /// of the last record of all.
+    pub(super) fn drop_through(&mut self, segment: u32, dead: &mut impl FnMut(Place)) {
+        let here = |run: &Run| run.segment == segment;
+        while self.count > 1 && self.runs.iter().any(here) {
+            self.pop_front(dead);
+        }
+    }
+
+    /// Lets go of all up to this ordinal.
+    pub(super) fn drop_to(&mut self, ordinal: u64, dead: &mut impl FnMut(Place)) {
+        while self.count > 0 && self.ordinal <= ordinal {
+            self.pop_front(dead);
+        }
+    }
+
+    pub(super) fn clear(&mut self, dead: &mut impl FnMut(Place)) {
+        self.drop_to(u64::MAX, dead);
+    }
+
+    /// Those in a segment, in order, are here now.
+    pub(super) fn replace(&mut self, segment: u32, to: &[Place]) {
+        let mut to = to.iter();
+        for run in std::mem::take(&mut self.runs) {
+            if run.segment != segment {
+                self.runs.push_back(run);
+                continue;
+            }
+            for (slot, place) in run.slots.iter().zip(&mut to) {
+                let slot = Slot::new(*place, slot.blocks);
+                match self.runs.back_mut() {
+                    Some(run) if run.segment == place.segment => run.slots.push_back(slot),
+                    _ => self.runs.push_back(Run::new(place.segment, slot)),
+                }
+            }
+        }
     }
 
     fn pop_front(&mut self, dead: &mut impl FnMut(Place)) {
@@ -112,6 +213,8 @@ impl Records {
         };
         if let Some(slot) = run.slots.pop_front() {
             self.first += u64::from(slot.blocks);
+            self.ordinal += 1;
+            self.count -= 1;
             dead(slot.place(run.segment));
         }
         if run.slots.is_empty() {
@@ -121,90 +224,18 @@ impl Records {
         }
     }
 
-    /// Lets go of records with blocks after `last`.
-    pub(super) fn cut(&mut self, last: u64, dead: &mut impl FnMut(Place)) {
-        while self.next > last + 1 {
-            if self.runs.is_empty() {
-                return;
-            }
-            self.pop_back(dead);
-        }
-    }
-
     fn pop_back(&mut self, dead: &mut impl FnMut(Place)) {
         let Some(run) = self.runs.back_mut() else {
             return;
         };
         if let Some(slot) = run.slots.pop_back() {
             self.next -= u64::from(slot.blocks);
+            self.count -= 1;
             dead(slot.place(run.segment));
         }
         if run.slots.is_empty() {
             self.runs.pop_back();
         }
-    }
-
-    /// Lets go of the record at `segment` and `from`, of what lies behind it
-    /// there, and of all records after it. Returns the last block before.
-    pub(super) fn lose(
-        &mut self,
-        segment: u32,
-        from: u32,
-        dead: &mut impl FnMut(Place),
-    ) -> Option<u64> {
-        let lost = |place: Place| place.segment == segment && place.at >= from;
-        let keep = self.places().position(lost)?;
-        while self.len() > keep {
-            self.pop_back(dead);
-        }
-        Some(self.last())
-    }
-
-    pub(super) fn clear(&mut self, dead: &mut impl FnMut(Place)) {
-        self.places().for_each(dead);
-        self.runs.clear();
-        self.first = self.next;
-    }
-
-    /// How many records, from the first on, there are up to the last one in
-    /// this segment.
-    pub(super) fn through(&self, segment: u32) -> usize {
-        let Some(last) = self.runs.iter().rposition(|run| run.segment == segment) else {
-            return 0;
-        };
-        self.runs
-            .iter()
-            .take(last + 1)
-            .map(|run| run.slots.len())
-            .sum()
-    }
-
-    /// How many records there are.
-    pub(super) fn len(&self) -> usize {
-        self.runs.iter().map(|run| run.slots.len()).sum()
-    }
-
-    /// Lets go of the first so many.
-    pub(super) fn drop_front(&mut self, count: usize, dead: &mut impl FnMut(Place)) {
-        for _ in 0..count {
-            self.pop_front(dead);
-        }
-    }
-
-    /// The first records lie elsewhere now: these, from the first on.
-    pub(super) fn move_front(&mut self, to: &[Place], dead: &mut impl FnMut(Place)) {
-        let first = self.first;
-        let blocks: Vec<u32> = self
-            .runs
-            .iter()
-            .flat_map(|run| run.slots.iter().map(|slot| slot.blocks))
-            .take(to.len())
-            .collect();
-        self.drop_front(to.len(), dead);
-        for (place, blocks) in to.iter().zip(blocks).rev() {
-            self.push_front(Slot::new(*place, blocks), place.segment);
-        }
-        self.first = first;
     }
 }
 

@@ -9,8 +9,8 @@
 //! known whether the last record found was its last.
 //!
 //! The rest of a damaged segment is not read; the next segment is. A stream
-//! that lost records there begins anew with its next one, for positions have
-//! no holes.
+//! that lost records there begins anew with its next one: ordinals have no
+//! holes.
 
 use std::io;
 use std::sync::Arc;
@@ -73,6 +73,7 @@ pub(super) fn recover(storage: &dyn Storage) -> Result<Recovered, Refusal> {
             .segment(storage, one, limit, is_last)
             .map_err(|error| Refusal::Io(segment::name(one.number), error))?;
     }
+    recovered.index.join_moved();
     recovered.index.drop_nameless();
     Ok(recovered)
 }

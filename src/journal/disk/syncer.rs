@@ -1,31 +1,32 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 
 use super::queue::Command;
 use super::shared::Shared;
 use super::storage::File;
 
-/// Up to which length which file is to be synced.
+/// Up to which length which segment is to be synced.
 pub(super) type Job = Vec<(u32, u32, Arc<dyn File>)>;
 
-type Done = Vec<(u32, u32, io::Result<()>)>;
+/// What came of it.
+pub(super) type Done = Vec<(u32, u32, io::Result<()>)>;
 
 /// A thread that waits for the disk, so that streams do not. It is started
-/// when first needed.
-#[derive(Debug, Default)]
+/// when first needed, and ends with this.
+#[derive(Debug)]
 pub(super) struct Syncer {
-    shared: Option<Arc<Shared>>,
-    thread: Option<(Sender<Job>, JoinHandle<Done>)>,
+    shared: Arc<Shared>,
+    thread: Option<(Sender<Job>, Receiver<Done>)>,
     busy: bool,
 }
 
 impl Syncer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            shared: Some(shared),
-            ..Self::default()
+            shared,
+            thread: None,
+            busy: false,
         }
     }
 
@@ -33,15 +34,15 @@ impl Syncer {
         self.busy
     }
 
-    /// Begins a sync; what comes of it is a [`Command::Synced`].
+    /// Begins a sync. Once it is done there is a [`Command::Synced`].
     pub(super) fn start(&mut self, job: Job) {
-        if self.thread.is_none()
-            && let Some(shared) = self.shared.clone()
-        {
+        if self.thread.is_none() {
             let (sender, jobs) = channel();
-            let run = move || run(&shared, &jobs);
+            let (results, done) = channel();
+            let shared = Arc::clone(&self.shared);
+            let run = move || run(&shared, &jobs, &results);
             let thread = std::thread::Builder::new().name("journal-sync".to_owned());
-            self.thread = thread.spawn(run).ok().map(|thread| (sender, thread));
+            self.thread = thread.spawn(run).ok().map(|_| (sender, done));
         }
         // Without a thread it is tried again at the next interval.
         if let Some((sender, _)) = &self.thread {
@@ -49,30 +50,31 @@ impl Syncer {
         }
     }
 
-    pub(super) fn done(&mut self) {
+    /// What came of the sync that was begun, if it is done.
+    pub(super) fn done(&mut self) -> Option<Done> {
+        let (_, done) = self.thread.as_ref().filter(|_| self.busy)?;
+        let done = done.try_recv().ok()?;
         self.busy = false;
+        Some(done)
     }
 
-    /// Ends the thread, and says what came of its last sync if nobody else was
-    /// told.
-    pub(super) fn finish(self) -> Done {
-        let Some((sender, thread)) = self.thread else {
-            return Vec::new();
-        };
-        drop(sender);
-        thread.join().unwrap_or_default()
+    /// The same; waits for it. A failure is told only once, by whichever sync
+    /// of a file comes first: so there must never be two at a time.
+    pub(super) fn wait(&mut self) -> Option<Done> {
+        let (_, done) = self.thread.as_ref().filter(|_| self.busy)?;
+        let done = done.recv().ok();
+        self.busy = false;
+        done
     }
 }
 
-/// Returns what the queue did not take any more.
-fn run(shared: &Shared, jobs: &Receiver<Job>) -> Done {
-    let mut rest = Vec::new();
+fn run(shared: &Shared, jobs: &Receiver<Job>, results: &Sender<Done>) {
     for job in jobs {
         let sync = |(number, len, file): (u32, u32, Arc<dyn File>)| (number, len, file.sync());
         let done = job.into_iter().map(sync).collect();
-        if let Some(Command::Synced(done)) = shared.queue.push(Command::Synced(done)) {
-            rest.extend(done);
+        if results.send(done).is_err() {
+            return;
         }
+        shared.send(Command::Synced);
     }
-    rest
 }

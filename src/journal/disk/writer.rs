@@ -22,7 +22,7 @@ use super::settings::{DiskSettings, Sync};
 use super::shared::Shared;
 use super::state::State;
 use super::storage::Storage;
-use super::syncer::Syncer;
+use super::syncer::{Done, Syncer};
 use crate::journal::{Appended, JournalError, Name, News, Record};
 
 /// Everything the thread has.
@@ -191,7 +191,7 @@ impl Writer {
                 retain,
                 answer,
             } => self.alias(alias, stream, retain, answer, now),
-            Command::Synced(done) => self.synced(done),
+            Command::Synced => self.synced(),
             Command::Find { .. } | Command::Close { .. } => {}
         }
     }
@@ -241,11 +241,17 @@ impl Writer {
             let _ = answer.send(Ok(Appended::Disowned));
             return;
         };
+        if self.is_unaware(number, record) {
+            let what = "a failed sync lost what was before; it is to be given again";
+            let _ = answer.send(Err(JournalError::new(what)));
+            return self.tell_owned(number, false);
+        }
         match self.stage_record(number, record) {
-            Ok(place) => self.group.push(
+            Ok((ordinal, place)) => self.group.push(
                 place,
                 Change::Record {
                     number,
+                    ordinal,
                     outline: record.outline(),
                     answer,
                 },
@@ -257,6 +263,18 @@ impl Writer {
         }
     }
 
+    /// Whether a stream goes on after a loss that it has not heard of. Taking
+    /// the record would be to forget all that was not lost. Asked only once: it
+    /// may have no more to give.
+    fn is_unaware(&mut self, number: u64, record: &Record) -> bool {
+        let Some(stream) = self.index.streams.get_mut(&number) else {
+            return false;
+        };
+        let first = record.batch.first;
+        let lost = self.outage.is_none().then(|| stream.unaware.take());
+        lost.flatten().is_some_and(|until| first == until + 1) && first > stream.records.last() + 1
+    }
+
     fn leave(&mut self, token: u64, now: Instant) {
         let Some(number) = self.holders.remove(&token) else {
             // Whoever asked has gone before there was an answer.
@@ -264,12 +282,8 @@ impl Writer {
             return;
         };
         self.lacking.remove(&number);
-        if self
-            .index
-            .streams
-            .get(&number)
-            .is_some_and(|stream| stream.is_begun())
-        {
+        let stream = self.index.streams.get(&number);
+        if stream.is_some_and(|stream| stream.is_begun() || stream.touched) {
             self.index.leave(number, now);
         } else {
             self.index.forget(number);
@@ -290,7 +304,7 @@ impl Writer {
     /// Forgets a stream, for good if it was written.
     pub(super) fn drop_stream(&mut self, number: u64, answer: Option<Answer<()>>) {
         let stream = self.index.streams.get(&number);
-        if stream.is_none_or(|stream| stream.head.is_none() && !stream.staged) {
+        if stream.is_none_or(|stream| !stream.touched) {
             self.index.forget(number);
             if let Some(answer) = answer {
                 let _ = answer.send(Ok(()));
@@ -460,8 +474,13 @@ impl Writer {
         self.syncer.start(job);
     }
 
-    fn synced(&mut self, done: Vec<(u32, u32, std::io::Result<()>)>) {
-        self.syncer.done();
+    fn synced(&mut self) {
+        if let Some(done) = self.syncer.done() {
+            self.judge(done);
+        }
+    }
+
+    fn judge(&mut self, done: Done) {
         for (number, len, result) in done {
             match result {
                 Ok(()) => {
@@ -476,6 +495,9 @@ impl Writer {
 
     /// Syncs what is not synced yet, here and now. False if that failed.
     pub(super) fn sync_all(&mut self) -> bool {
+        if let Some(done) = self.syncer.wait() {
+            self.judge(done);
+        }
         let unsynced = self.index.segments.iter();
         let unsynced = unsynced.filter(|(_, segment)| segment.synced < segment.len);
         let unsynced: Vec<_> = unsynced
@@ -502,13 +524,8 @@ impl Writer {
     /// Makes everything safe and says so. The directory is free when the answer
     /// comes.
     fn finish(mut self, answer: Option<Answer<()>>) {
-        // A sync that failed in the last moment must be heard; whatever else is
-        // dropped is answered by that.
-        for command in self.shared.queue.close() {
-            if let Command::Synced(done) = command {
-                self.synced(done);
-            }
-        }
+        // Whatever is dropped is answered by that.
+        drop(self.shared.queue.close());
         let done = self.end();
         drop(self);
         if let Some(answer) = answer {
@@ -517,9 +534,6 @@ impl Writer {
     }
 
     fn end(&mut self) -> Result<(), JournalError> {
-        for (number, len, result) in mem::take(&mut self.syncer).finish() {
-            self.synced(vec![(number, len, result)]);
-        }
         self.sync_all();
         if let Some(outage) = &self.outage {
             return Err(outage.error());

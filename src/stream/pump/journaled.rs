@@ -41,7 +41,7 @@ impl Pump {
             // What this connection brought, the owner's brings as well.
             Role::Follower | Role::Waiting => return None,
         }
-        match self.append(batch.clone(), None).await {
+        match self.append(batch.clone(), self.saved(None)).await {
             Kept::Yes => Some(batch),
             Kept::Disowned => {
                 self.disown();
@@ -65,16 +65,19 @@ impl Pump {
         }
     }
 
-    async fn append(&mut self, batch: Batch, end: Option<End>) -> Kept {
-        let doubtful = self.is_doubtful();
-        let low = self.stream.log.with(Ring::low);
-        let saved = Saved {
+    /// Where the stream is after everything the writer has taken in.
+    fn saved(&self, end: Option<End>) -> Saved {
+        Saved {
             epochs: self.stream.copy_epochs(),
             ids: self.writer.ids(),
             last_id: self.writer.last_id().cloned(),
-            doubtful,
+            doubtful: self.is_doubtful(),
             end,
-        };
+        }
+    }
+
+    async fn append(&mut self, batch: Batch, saved: Saved) -> Kept {
+        let low = self.stream.log.with(Ring::low);
         let Some(keeper) = &mut self.keeper else {
             return Kept::Yes;
         };
@@ -123,7 +126,7 @@ impl Pump {
     /// How the stream ended is part of it. Nothing is appended after that.
     pub(super) async fn keep_end(&mut self, end: End) {
         if self.keeper.as_ref().is_some_and(|k| k.role == Role::Owner)
-            && let Kept::Failed(error) = self.append(self.nothing(), Some(end)).await
+            && let Kept::Failed(error) = self.append(self.nothing(), self.saved(Some(end))).await
         {
             self.observe(Signal::JournalFailed);
             tracing::error!(%error, "how the stream ended is known in memory only");
@@ -140,7 +143,7 @@ impl Pump {
         if !news {
             return;
         }
-        match self.append(self.nothing(), None).await {
+        match self.append(self.nothing(), self.saved(None)).await {
             Kept::Yes | Kept::Left => {}
             Kept::Disowned => self.disown(),
             Kept::Failed(error) => {
@@ -254,6 +257,10 @@ impl Pump {
         if last > self.stream.log.with(Ring::high) {
             return self.tear("the journal has more of it");
         }
+        if keeper.role == Role::Waiting {
+            // Some of those who wait were elsewhere in it before.
+            return self.tear("the journal is back");
+        }
         let before = std::mem::replace(&mut keeper.role, Role::Owner);
         if last == 0 {
             keeper.begin(self.stream.policy.retain);
@@ -263,9 +270,7 @@ impl Pump {
             Role::Alone => self.observe(Signal::Durable(true)),
             Role::Follower | Role::Waiting => {
                 self.observe(Signal::Owned);
-                if before == Role::Follower {
-                    self.take_up_writing();
-                }
+                self.take_up_writing();
             }
         }
         // Alone, it had an epoch of its own already.
@@ -283,7 +288,12 @@ impl Pump {
             let batch = log.with(|ring| ring.batch(last.max(ring.low()), GIVE_BACK));
             let Some(batch) = batch else { return };
             last = batch.last();
-            match self.append(batch, None).await {
+            let mut saved = self.saved(None);
+            // Were what follows lost again, an owner would go on from here.
+            if last < log.with(Ring::high) {
+                saved.last_id = log.with(|ring| ring.identified(last).map(|(_, id)| id.clone()));
+            }
+            match self.append(batch, saved).await {
                 Kept::Yes => {}
                 Kept::Left => return,
                 Kept::Disowned => return self.disown(),
@@ -363,7 +373,7 @@ impl Pump {
 
     /// What rests can be had again from its journal: memory need not hold it.
     pub(super) fn rests_in_journal(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::is_durable)
+        self.keeper.as_deref().is_some_and(Keeper::is_durable)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -373,7 +383,7 @@ impl Pump {
     }
 
     pub(super) fn follows(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::follows)
+        self.keeper.as_deref().is_some_and(Keeper::follows)
     }
 }
 
