@@ -37,6 +37,7 @@ pin_project! {
         Plain { #[pin] body: B },
         Verbatim { #[pin] body: B, pace: Pace, tap: Tap },
         Text { text: Bytes },
+        Held { pace: Pace, begun: bool, end: Close },
         // Boxed: most responses are plain, and should not carry its size.
         Live { live: Box<Live> },
         Empty,
@@ -74,6 +75,17 @@ impl<B> SseBody<B> {
         Self {
             kind: Kind::Live {
                 live: Box::new(live),
+            },
+        }
+    }
+
+    /// Heartbeats, and a clean end once there is a reason to come back.
+    pub(super) fn held(heartbeat: Duration, observer: Arc<dyn Observer>, end: Close) -> Self {
+        Self {
+            kind: Kind::Held {
+                pace: Pace::new(heartbeat, observer),
+                begun: false,
+                end,
             },
         }
     }
@@ -139,6 +151,16 @@ where
             KindProjection::Text { text } => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(text)))))
             }
+            KindProjection::Held { pace, begun, end } => {
+                if !std::mem::replace(begun, true) {
+                    pace.wrote();
+                    return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
+                }
+                if end.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                pace.poll_beat(cx).map(|beat| Some(Ok(Frame::data(beat))))
+            }
             KindProjection::Live { live } => live.poll(cx).map_ok(Frame::data),
             KindProjection::Empty => Poll::Ready(None),
         }
@@ -157,7 +179,7 @@ where
             Kind::Plain { body } => body.size_hint(),
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Text { text } => SizeHint::with_exact(text.remaining() as u64),
-            Kind::Verbatim { .. } | Kind::Live { .. } => SizeHint::default(),
+            Kind::Verbatim { .. } | Kind::Held { .. } | Kind::Live { .. } => SizeHint::default(),
         }
     }
 }
@@ -405,6 +427,7 @@ impl<B> fmt::Debug for SseBody<B> {
             Kind::Plain { .. } => "plain",
             Kind::Verbatim { .. } => "verbatim",
             Kind::Text { .. } => "text",
+            Kind::Held { .. } => "held",
             Kind::Live { live } => {
                 return f
                     .debug_tuple("SseBody")

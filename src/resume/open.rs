@@ -212,7 +212,7 @@ where
         }
         let repeat = self.repeat(kind);
         let asked = Instant::now();
-        let (mut opening, mut service, request) = self.part(kind, place);
+        let (opening, mut service, request) = self.part(kind, place);
         let answer = service.call(request).await;
         if let Place::Claimed(_, claimed, _) = &opening.place {
             claimed.answered();
@@ -241,13 +241,11 @@ where
             );
             return Ok(Response::from_parts(head, SseBody::plain(body)));
         }
-        if opening.after.is_some() && head::tells_of_gap(&head.headers) {
-            opening.gap.get_or_insert(GapReason::Upstream);
-        }
+        let gap = opening.after.is_some() && head::tells_of_gap(&head.headers);
         let observer = &opening.route.observer;
         observer.observe(Signal::UpstreamHead(asked.elapsed()));
         let body = body.map_err(Into::into).boxed_unsync();
-        let beginning = Beginning::Live(body);
+        let beginning = Beginning::Live { body, gap };
         Ok(opening.settle(head, beginning, source(repeat)).await)
     }
 
@@ -385,7 +383,7 @@ impl Opening {
         beginning: Beginning,
         source: Option<Arc<dyn Source>>,
     ) -> Response<SseBody<R>> {
-        let resumed = self.resumed();
+        let resumed = self.resumed(&beginning);
         if let Some(reason) = self.gap {
             self.route.observer.observe(Signal::Gap(reason));
         }
@@ -453,10 +451,11 @@ impl Opening {
         Response::from_parts(head, body)
     }
 
-    fn resumed(&self) -> Resumed {
+    fn resumed(&self, beginning: &Beginning) -> Resumed {
         let declared = self.route.settings.resume == UpstreamResume::LastEventId;
         match (&self.after, self.gap) {
             (_, Some(_)) => Resumed::Gap,
+            _ if matches!(beginning, Beginning::Live { gap: true, .. }) => Resumed::Gap,
             (Some(_), None) if declared => Resumed::Exact,
             _ => Resumed::New,
         }

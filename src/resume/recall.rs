@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::Response;
 use tokio::time::{Instant, sleep};
 
-use super::attach;
 use super::body::SseBody;
 use super::cursor::Cursor;
+use super::engine::Engine;
 use super::inner::Inner;
 use super::open::{Place, Upstream, policy};
 use super::principal;
@@ -30,6 +30,9 @@ const ELSEWHERE: Duration = Duration::from_secs(30);
 /// Time between looks for it.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Events that others have been given are here by then, or the owner is gone.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
 /// What the journal makes of a key that is claimed here.
 pub(super) enum Recalled {
     /// The stream is to be opened.
@@ -38,6 +41,26 @@ pub(super) enum Recalled {
     Stream(Arc<Stream>),
     /// The journal has something else under that name.
     Unusable,
+}
+
+/// Sees to it that what a client was given elsewhere is not taken for unknown.
+/// It fails if that cannot be told, because the journal is out of reach, and is
+/// waited for.
+pub(super) async fn catch_up(
+    engine: &Engine,
+    stream: &Stream,
+    known: impl Fn(&Stream) -> bool + Sync,
+) -> Result<(), JournalError> {
+    if stream.reach(&known, CATCH_UP).await || !engine.waits() {
+        return Ok(());
+    }
+    // An owner that was deposed may not know it yet, and a follower not that it
+    // hears nothing.
+    if let Some(found) = engine.journal().find(&engine.names().name(&stream.key)) {
+        found.await?;
+        stream.reach(&known, CATCH_UP).await;
+    }
+    Ok(())
 }
 
 impl<S, B> Upstream<S, B>
@@ -60,8 +83,9 @@ where
         if !self.may_have(&stream) {
             return Ok(None);
         }
-        let seq = attach::catch_up(&stream, id).await;
-        Ok(seq.map(|seq| (stream, seq)))
+        let known = |stream: &Stream| stream.place(id).is_some();
+        catch_up(&self.route.engine, &stream, known).await?;
+        Ok(stream.place(id).map(|seq| (stream, seq)))
     }
 
     /// A stream that is found by its epoch, here or in the journal.

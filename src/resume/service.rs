@@ -16,10 +16,11 @@ use tower_service::Service;
 use super::attach;
 use super::body::SseBody;
 use super::cursor::Cursor;
+use super::head;
 use super::inner::Inner;
 use super::key;
 use super::open::{Place, Upstream};
-use super::recall::Recalled;
+use super::recall::{Recalled, catch_up};
 use super::request::RequestBody;
 use super::route::Route;
 use super::settings::Mode;
@@ -28,6 +29,7 @@ use crate::stream::key::Key;
 use crate::stream::policy::{Ids, Kind};
 use crate::stream::registry::{Claim, Claimed};
 use crate::stream::source::BoxError;
+use crate::stream::stream::Stream;
 
 /// A service whose event streams can be resumed. Made by
 /// [`SseLayer`](super::SseLayer).
@@ -156,6 +158,10 @@ where
                 tracing::warn!(%error, "a client cannot be told whether its stream is known");
                 return Ok(attach::unknown_name());
             }
+            Err(error) if upstream.route.engine.waits() => {
+                tracing::debug!(%error, "a client waits until it is known where it was");
+                return Ok(attach::held(&upstream.route, &head::synthetic()));
+            }
             found => {
                 if let Err(error) = found {
                     tracing::warn!(%error, "a client's stream is taken for unknown");
@@ -262,8 +268,11 @@ where
     loop {
         match upstream.registry().claim(&key) {
             Claim::Open(stream) => {
-                if let Cursor::Ours { id, .. } = &cursor {
-                    attach::catch_up(&stream, id).await;
+                let ids = upstream.route.settings.ids;
+                let known = |stream: &Stream| attach::knows(stream, &cursor, ids);
+                if let Err(error) = catch_up(&upstream.route.engine, &stream, known).await {
+                    tracing::debug!(%error, "a client waits until it is known where it was");
+                    return Ok(attach::held(&upstream.route, &stream.head));
                 }
                 match attach::join(upstream.client(), &stream, &cursor) {
                     attach::Joined::Answer(response) => return Ok(response),

@@ -78,7 +78,13 @@ struct Run {
 /// How a stream begins.
 pub enum Beginning {
     /// With an upstream that has just answered.
-    Live(UpstreamBody),
+    Live {
+        /// What it sends.
+        body: UpstreamBody,
+        /// Whether it says itself that it does not go on from the id it was
+        /// given.
+        gap: bool,
+    },
     /// Without one: it is sought while readers are held.
     Held,
     /// As a journal says: it follows another process, or goes on where one left
@@ -114,8 +120,11 @@ impl Pump {
         let asked = opened_with.is_some();
         let mut writer = Writer::new(stream.epoch(), policy.rules(), opened_with);
         let (session, upstream) = match beginning {
-            Beginning::Live(body) => {
+            Beginning::Live { body, gap } => {
                 writer.begin_connection(asked);
+                if gap {
+                    writer.announce(None);
+                }
                 let connection = Connection::new(body, &policy.observer, now);
                 (Session::live(terms, now), Upstream::Open(connection))
             }
@@ -278,11 +287,13 @@ impl Pump {
         self.upstream = Upstream::None;
         match answer {
             Ok(Answer::Stream { body, gap }) => {
-                self.asked &= !gap;
                 observer.observe(Signal::UpstreamHead(now.duration_since(since)));
                 self.session.opened(now);
                 self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
                 self.writer.begin_connection(self.asked);
+                if gap {
+                    self.writer.announce(None);
+                }
                 self.upstream = Upstream::Open(Connection::new(body, &observer, now));
             }
             Ok(Answer::Refused(refusal)) => {
@@ -604,7 +615,7 @@ impl std::fmt::Debug for Pump {
 impl std::fmt::Debug for Beginning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Live(_) => "Live",
+            Self::Live { .. } => "Live",
             Self::Held => "Held",
             Self::Kept => "Kept",
         })

@@ -235,28 +235,23 @@ impl Stream {
         self.epochs().place(id, high)
     }
 
-    /// The same, of a log that may be behind its owner's: whoever has seen that
-    /// event did so elsewhere, and it is on its way. Not waited for longer than
-    /// this.
-    pub(crate) async fn reach(&self, id: &EventId, patience: Duration) -> Option<u64> {
-        if let Some(seq) = self.place(id) {
-            return Some(seq);
-        }
-        if !self.control().account.follows {
-            return None;
+    /// Waits for a log that may be behind its owner's: what a client was given
+    /// elsewhere is on its way. Not for longer than this; whether it is known.
+    pub(crate) async fn reach(&self, known: impl Fn(&Self) -> bool, patience: Duration) -> bool {
+        if known(self) || !self.control().account.follows {
+            return known(self);
         }
         let mut reader = self.log.attach(Position::Live).reader;
         let reached = async {
             loop {
                 let next = std::future::poll_fn(|cx| reader.poll_next(cx)).await;
-                match (self.place(id), next) {
-                    (None, Next::Ended(_) | Next::Lagged(_)) => return None,
-                    (None, _) => {}
-                    (place, _) => return place,
+                if known(self) || matches!(next, Next::Ended(_) | Next::Lagged(_)) {
+                    return known(self);
                 }
             }
         };
-        tokio::time::timeout(patience, reached).await.ok().flatten()
+        let reached = tokio::time::timeout(patience, reached).await;
+        reached.unwrap_or_else(|_| known(self))
     }
 
     /// Adds a reader; `None` if the stream was forgotten meanwhile.

@@ -136,7 +136,7 @@ impl Writer {
     }
 
     /// The upstream, a proxy as well, says that it lost so many events before
-    /// its next block.
+    /// its next block: first in its head, then, when it knows more, in a comment.
     pub(crate) fn announce(&mut self, lost: Option<u64>) {
         self.announced = Some(lost);
     }

@@ -14,31 +14,31 @@ use crate::support::{
 };
 
 /// One process: its layer around the common upstream.
-struct Process {
-    app: App,
-    desk: Desk,
-    engine: Engine,
-    seen: Arc<Seen>,
+pub(crate) struct Process {
+    pub(crate) app: App,
+    pub(crate) desk: Desk,
+    pub(crate) engine: Engine,
+    pub(crate) seen: Arc<Seen>,
 }
 
-struct World {
+pub(crate) struct World {
     shelf: Shelf,
-    upstream: Upstream,
+    pub(crate) upstream: Upstream,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             shelf: Shelf::default(),
             upstream: Upstream::piped(),
         }
     }
 
-    fn process(&self, layer: SseLayer) -> Process {
+    pub(crate) fn process(&self, layer: SseLayer) -> Process {
         self.process_that(layer, OnLoss::Pause)
     }
 
-    fn process_that(&self, layer: SseLayer, on_loss: OnLoss) -> Process {
+    pub(crate) fn process_that(&self, layer: SseLayer, on_loss: OnLoss) -> Process {
         let desk = self.shelf.desk(on_loss);
         let engine = Engine::with_journal(1 << 20, Arc::new(desk.clone()));
         let seen = Seen::new();
@@ -52,7 +52,7 @@ impl World {
     }
 }
 
-fn resumable() -> SseLayer {
+pub(crate) fn resumable() -> SseLayer {
     SseLayer::new().resume(UpstreamResume::LastEventId)
 }
 
@@ -60,7 +60,7 @@ fn keyed() -> SseLayer {
     SseLayer::new().key_header(HeaderName::from_static("x-chat"))
 }
 
-fn numbered(range: std::ops::RangeInclusive<usize>) -> String {
+pub(crate) fn numbered(range: std::ops::RangeInclusive<usize>) -> String {
     range.map(|n| event_with_id(n, n)).collect()
 }
 
@@ -449,29 +449,4 @@ async fn a_named_layer_finds_its_streams_wherever_it_stands() {
     let stranger = App::new(&first, &world.upstream).get("/e", &id).await;
     assert_eq!(world.upstream.count(), 2);
     drop(stranger);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_id_that_is_ahead_of_a_follower_is_waited_for() {
-    let world = World::new();
-    let layer = || resumable().shared();
-    let (one, two) = (world.process(layer()), world.process(layer()));
-    let mut first = one.app.get("/e", "").await;
-    let _second = two.app.get("/e", "").await;
-    quiet().await;
-    two.desk.deaf(true);
-    world.upstream.pipe(0).send(event(1) + &event(2));
-    let _first = first.event().await;
-    let ahead = first.event().await.id;
-    let app = two.app.clone();
-    let back = tokio::spawn(async move { app.get("/e", &ahead).await });
-    quiet().await;
-    assert!(!back.is_finished());
-    two.desk.deaf(false);
-    let mut back = back.await.unwrap();
-    world.upstream.pipe(0).send(event(3));
-    assert_eq!(
-        (back.resumed().to_owned(), back.data(1).await),
-        ("exact".to_owned(), numbers(3..=3))
-    );
 }

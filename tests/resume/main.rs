@@ -15,6 +15,7 @@ mod drain;
 mod head;
 mod heartbeats;
 mod journal;
+mod journal_behind;
 mod journal_chaos;
 mod limits;
 mod named;

@@ -305,7 +305,10 @@ impl Setup {
             beginning: if self.held {
                 Beginning::Held
             } else {
-                Beginning::Live(pipe.body())
+                Beginning::Live {
+                    body: pipe.body(),
+                    gap: false,
+                }
             },
         };
         let (stream, pump) = new.build(&self.registry);
