@@ -81,6 +81,10 @@ pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> O
 
 /// Begins on a shared stream, wherever the client's cursor says.
 pub(super) fn join<R>(client: Client<'_>, stream: &Arc<Stream>, cursor: &Cursor) -> Joined<R> {
+    // Its log is empty by now: what it does not know, the next one may.
+    if stream.phase() == Phase::Gone {
+        return Joined::Over;
+    }
     let settings = &client.route.settings;
     let fresh = join_position(settings.join, settings.resume);
     let (position, gap) = match locate(stream, cursor, settings.ids) {

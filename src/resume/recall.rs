@@ -21,7 +21,7 @@ use crate::stream::key::Key;
 use crate::stream::policy::Kind;
 use crate::stream::registry::{Claim, Claimed};
 use crate::stream::saved::Birth;
-use crate::stream::stream::Stream;
+use crate::stream::stream::{Phase, Stream};
 
 /// The answer to a request that another process has sent is waited for this
 /// long.
@@ -77,15 +77,22 @@ where
         let Some(locator) = id.epoch.locator() else {
             return Ok(None);
         };
-        let Some(stream) = self.located(Key::Located(locator), None).await? else {
-            return Ok(None);
-        };
-        if !self.may_have(&stream) {
-            return Ok(None);
+        let key = Key::Located(locator);
+        loop {
+            let Some(stream) = self.located(key.clone(), None).await? else {
+                return Ok(None);
+            };
+            if !self.may_have(&stream) {
+                return Ok(None);
+            }
+            let known = |stream: &Stream| stream.place(id).is_some();
+            catch_up(&self.route.engine, &stream, known).await?;
+            if stream.phase() != Phase::Gone {
+                return Ok(stream.place(id).map(|seq| (stream, seq)));
+            }
+            // It was let go meanwhile; the journal may have it still.
+            self.registry().remove(&key, &stream);
         }
-        let known = |stream: &Stream| stream.place(id).is_some();
-        catch_up(&self.route.engine, &stream, known).await?;
-        Ok(stream.place(id).map(|seq| (stream, seq)))
     }
 
     /// A stream that is found by its epoch, here or in the journal.

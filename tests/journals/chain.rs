@@ -88,7 +88,7 @@ impl Chain {
         }
     }
 
-    async fn finish(self) -> Story {
+    async fn finish(&self) -> Story {
         self.crowd.finish(&self.origin).await
     }
 }

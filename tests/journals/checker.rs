@@ -134,9 +134,24 @@ impl Report {
         let seen = self.violations.iter().map(|(who, _)| who);
         for who in seen.take(3).collect::<BTreeSet<_>>() {
             let session = self.story.sessions.iter().find(|s| s.name == *who);
-            let _ = write!(text, "{}", session.map(excerpt).unwrap_or_default());
+            text += &session.map_or_else(|| self.connections_of(who), excerpt);
         }
         text
+    }
+}
+
+impl Report {
+    fn connections_of(&self, feed: &str) -> String {
+        let Some(begin) = self.story.connections.iter().map(|c| c.opened).min() else {
+            return String::new();
+        };
+        let of_feed = self.story.connections.iter().filter(|c| c.feed == feed);
+        let lines = of_feed.map(|connection| {
+            let closed = connection.closed.map(|at| at - begin);
+            let (opened, after) = (connection.opened - begin, connection.after);
+            format!("    after {after:?}: {opened:.3?} to {closed:.3?}\n")
+        });
+        format!("  {feed}:\n{}", lines.collect::<String>())
     }
 }
 

@@ -129,7 +129,7 @@ impl Cluster {
         self.networks[victim].heal();
     }
 
-    pub(crate) async fn finish(self) -> Story {
+    pub(crate) async fn finish(&self) -> Story {
         self.crowd.finish(&self.origin).await
     }
 }

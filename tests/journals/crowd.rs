@@ -83,7 +83,7 @@ impl Crowd {
 
     /// Everything runs again: lets all clients come to the same end, and tells
     /// what they have seen. Whoever does not get there is for the checker.
-    pub(crate) async fn finish(self, origin: &Origin) -> Story {
+    pub(crate) async fn finish(&self, origin: &Origin) -> Story {
         let feeds = self.sessions.iter().filter(|s| !s.wants_answer());
         let marks: Vec<_> = feeds.map(|s| (s, origin.high(s.feed()))).collect();
         let wait = async {

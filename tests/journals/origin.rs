@@ -208,6 +208,7 @@ impl Shared {
         requests.push(Request {
             connection: Connection {
                 feed: head.path.clone(),
+                after: head.after,
                 opened: Instant::now(),
                 closed: None,
             },

@@ -46,6 +46,8 @@ pub(crate) enum Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) feed: String,
+    /// The number it was asked to go on from.
+    pub(crate) after: Option<u64>,
     pub(crate) opened: Instant,
     /// `None`: it is open still.
     pub(crate) closed: Option<Instant>,

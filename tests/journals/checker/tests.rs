@@ -262,6 +262,7 @@ fn connections(times: &[(u64, Option<u64>)], upstream: Upstream) -> Report {
     let start = Instant::now();
     let at = |millis: u64| start + Duration::from_millis(millis);
     let connections = times.iter().map(|(opened, closed)| Connection {
+        after: None,
         feed: "/feed".to_owned(),
         opened: at(*opened),
         closed: closed.map(at),
