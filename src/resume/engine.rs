@@ -21,6 +21,9 @@ const DEFAULT_BYTES: usize = 1 << 30;
 /// A journal is not waited for longer than this when the process ends.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// Nor are streams waited for that do not let their upstream go.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
 /// Time between looks for a journal that is out of reach.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -145,6 +148,9 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
     /// What the journal has is made as safe as it can be, and others may go on
     /// with it.
     async fn close(&self) {
+        if self.is_shared() {
+            self.let_go().await;
+        }
         let Some(closed) = self.shared.journal.close() else {
             return;
         };
@@ -152,6 +158,24 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the journal was not closed in order"),
             Err(_) => tracing::warn!("the journal took too long to close"),
+        }
+    }
+
+    /// Forgets all streams but one-shots. Each lets its upstream go, and then its
+    /// place in the journal; a journal that is closed would give the place to
+    /// others first, and they would connect upstream beside this process.
+    async fn let_go(&self) {
+        let begin = Instant::now();
+        while begin.elapsed() < LETTING_GO {
+            let mut streams = self.shared.registry.streams();
+            streams.retain(|stream| stream.policy.kind != Kind::OneShot);
+            if streams.is_empty() {
+                return;
+            }
+            for stream in streams {
+                stream.evict();
+            }
+            sleep(Duration::from_millis(5)).await;
         }
     }
 

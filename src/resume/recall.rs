@@ -33,6 +33,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Events that others have been given are here by then, or the owner is gone.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
+/// A stream that is let go again and again is as good as unknown.
+const ATTEMPTS: usize = 3;
+
 /// What the journal makes of a key that is claimed here.
 pub(super) enum Recalled {
     /// The stream is to be opened.
@@ -48,9 +51,14 @@ pub(super) enum Recalled {
 /// waited for.
 pub(super) async fn catch_up(
     engine: &Engine,
-    stream: &Stream,
+    stream: &Arc<Stream>,
     known: impl Fn(&Stream) -> bool + Sync,
 ) -> Result<(), JournalError> {
+    if known(stream) {
+        return Ok(());
+    }
+    // Unread, it would come to rest.
+    let _presence = stream.enter();
     if stream.reach(&known, CATCH_UP).await || !engine.waits() {
         return Ok(());
     }
@@ -78,7 +86,7 @@ where
             return Ok(None);
         };
         let key = Key::Located(locator);
-        loop {
+        for _ in 0..ATTEMPTS {
             let Some(stream) = self.located(key.clone(), None).await? else {
                 return Ok(None);
             };
@@ -93,6 +101,7 @@ where
             // It was let go meanwhile; the journal may have it still.
             self.registry().remove(&key, &stream);
         }
+        Ok(None)
     }
 
     /// A stream that is found by its epoch, here or in the journal.

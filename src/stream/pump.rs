@@ -58,7 +58,7 @@ pub struct Pump {
     keeper: Option<Box<Keeper>>,
     /// Readers in this process.
     readers: usize,
-    /// Another process is to have the upstream, if one wants it.
+    /// Another process is to have the upstream, as soon as one wants it.
     handing_over: bool,
     /// What is here of the stream is of no more use.
     torn: bool,
@@ -263,7 +263,7 @@ impl Pump {
         let mut readers = self.readers;
         if let Some(keeper) = &mut self.keeper {
             keeper.attend(readers > 0);
-            readers += usize::from(keeper.read_elsewhere);
+            readers += usize::from(keeper.read_elsewhere && !keeper.follows());
         }
         self.session.readers(readers, Instant::now());
     }
@@ -474,9 +474,7 @@ impl Pump {
     // === Making things match the session's state ===
 
     async fn settle(&mut self) {
-        if std::mem::take(&mut self.handing_over) {
-            self.hand_over().await;
-        }
+        self.hand_over().await;
         self.failed &= self.session.state() == State::Failed;
         let phase = match self.session.state() {
             State::Connecting => {
@@ -587,6 +585,8 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.stream.abandon();
+        // Before the keeper: whoever is owner next connects at once.
+        self.upstream = Upstream::None;
         self.drop_keeper();
         if self.stream.log.ending().is_none() {
             self.stream.log.end(Ending::Aborted("stream abandoned"));

@@ -256,32 +256,33 @@ impl Stream {
 
     /// Adds a reader; `None` if the stream was forgotten meanwhile.
     pub fn attach(self: &Arc<Self>, position: Position) -> Option<(Subscription, Attached)> {
-        {
-            let mut control = self.control();
-            if control.account.phase == Phase::Gone {
-                return None;
-            }
-            control.readers += 1;
-            control.unread_since = None;
-            Self::notify(control);
-        }
+        let presence = self.enter()?;
         self.policy.observer.observe(Signal::ClientOpened);
-        let subscription = Subscription {
-            stream: Arc::clone(self),
-        };
+        let subscription = Subscription { presence };
         Some((subscription, self.log.attach(position)))
     }
 
-    fn detach(&self) {
+    /// Makes it count as read; `None` if it was forgotten meanwhile.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Presence> {
+        let mut control = self.control();
+        if control.account.phase == Phase::Gone {
+            return None;
+        }
+        control.readers += 1;
+        control.unread_since = None;
+        Self::notify(control);
+        Some(Presence {
+            stream: Arc::clone(self),
+        })
+    }
+
+    fn exit(&self) {
         let mut control = self.control();
         control.readers -= 1;
         if control.readers == 0 {
             control.unread_since = Some(Instant::now());
             Self::notify(control);
-        } else {
-            drop(control);
         }
-        self.policy.observer.observe(Signal::ClientClosed);
     }
 
     /// Asks for a fresh upstream connection.
@@ -397,22 +398,35 @@ impl fmt::Debug for Stream {
     }
 }
 
+/// While it lives, the stream is read.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    stream: Arc<Stream>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.stream.exit();
+    }
+}
+
 /// A reader's share in a stream: while it lives, the stream is read.
 #[derive(Debug)]
 pub struct Subscription {
-    stream: Arc<Stream>,
+    presence: Presence,
 }
 
 impl Subscription {
     /// The stream.
     pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
+        &self.presence.stream
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.stream.detach();
+        let observer = &self.stream().policy.observer;
+        observer.observe(Signal::ClientClosed);
     }
 }
 

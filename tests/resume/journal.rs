@@ -157,6 +157,48 @@ async fn a_drain_hands_the_upstream_over_at_once() {
     drain.await.unwrap();
 }
 
+/// One that comes while the process ends is not noticed at once; the upstream is
+/// handed over as soon as it is.
+#[tokio::test(start_paused = true)]
+async fn a_drain_hands_over_to_one_that_comes_late() {
+    let world = World::new();
+    let layer = || resumable().shared();
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let _first = one.app.get("/e", "").await;
+    let engine = one.engine.clone();
+    let drain = tokio::spawn(async move { engine.drain(secs(5), secs(10)).await });
+    quiet().await;
+    let mut second = two.app.get("/e", "").await;
+    quiet().await;
+    assert_eq!((world.upstream.count(), world.upstream.open()), (2, 1));
+    world.upstream.pipe(1).send(numbered(1..=1));
+    assert_eq!(second.data(1).await, ["1"]);
+    drain.abort();
+}
+
+/// Although it does not know that others want it.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_ends_lets_its_upstream_go_before_its_stream() {
+    let world = World::new();
+    let layer = || resumable().shared();
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let mut first = one.app.get("/e", "").await;
+    quiet().await;
+    one.desk.deaf(true);
+    let mut second = two.app.get("/e", "").await;
+    let engine = one.engine.clone();
+    let drain = tokio::spawn(async move { engine.drain(secs(5), secs(10)).await });
+    quiet().await;
+    assert_eq!((world.upstream.count(), world.upstream.open()), (1, 1));
+    assert_eq!(first.rest().await.1, End::Clean);
+    drop(first);
+    drain.await.unwrap();
+    quiet().await;
+    assert_eq!((world.upstream.count(), world.upstream.open()), (2, 1));
+    world.upstream.pipe(1).send(numbered(1..=1));
+    assert_eq!(second.data(1).await, ["1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_one_shot_is_read_through_another_process_and_never_sent_again() {
     let world = World::new();

@@ -161,14 +161,16 @@ impl Pump {
         }
     }
 
-    /// Lets another process have the upstream, if one has readers for it.
+    /// Lets another process have the upstream, once one has readers for it.
     pub(super) async fn hand_over(&mut self) {
-        let Some(keeper) = &mut self.keeper else {
-            return;
-        };
-        if keeper.role != Role::Owner || !keeper.read_elsewhere || self.source.is_none() {
+        let wanted = self
+            .keeper
+            .as_ref()
+            .is_some_and(|keeper| keeper.role == Role::Owner && keeper.read_elsewhere);
+        if !self.handing_over || !wanted || self.source.is_none() {
             return;
         }
+        self.handing_over = false;
         self.disconnect().await;
         let Some(keeper) = self.keeper.as_mut().filter(|k| k.role == Role::Owner) else {
             return;
@@ -277,6 +279,7 @@ impl Pump {
         if !continuous && before != Role::Alone {
             self.change_epoch();
         }
+        self.count_readers();
         self.session.owned(Instant::now());
         self.give_back(last).await;
     }
@@ -313,6 +316,7 @@ impl Pump {
             return;
         };
         keeper.role = Role::Follower;
+        self.count_readers();
         self.upstream = Upstream::None;
         // What it decoded was not published and is not going to be.
         self.writer.take();
