@@ -172,6 +172,7 @@ impl Pump {
     /// Boxed, because a future has room for `self` once per place it is moved
     /// to: by value, every stream cost 2.8 KiB more.
     pub async fn run(mut self: Box<Self>) {
+        self.count_kept();
         loop {
             self.settle().await;
             if self.torn || self.session.is_over() && self.stream.leave() {
@@ -252,7 +253,7 @@ impl Pump {
         if orders.evict {
             self.session.evict();
         }
-        if orders.reset && self.may_reset(now) {
+        if orders.reset && !self.follows() && self.may_reset(now) {
             self.afresh = true;
             self.session.reset(now);
         }
@@ -263,7 +264,7 @@ impl Pump {
         let mut readers = self.readers;
         if let Some(keeper) = &mut self.keeper {
             keeper.attend(readers > 0);
-            readers += usize::from(keeper.read_elsewhere && !keeper.follows());
+            readers += usize::from(keeper.read_elsewhere);
         }
         self.session.readers(readers, Instant::now());
     }
@@ -459,6 +460,13 @@ impl Pump {
         }
     }
 
+    /// What a journal gave back is in memory like all else.
+    fn count_kept(&self) {
+        if self.keeper.is_some() {
+            self.account(self.stream.log.trim(self.hold(), Instant::now()));
+        }
+    }
+
     /// What may be trimmed while the stream is live.
     fn hold(&self) -> Hold {
         match self.stream.policy.kind {
@@ -466,6 +474,8 @@ impl Pump {
             Kind::Shared => Hold::Nothing,
             // One client, one upstream: it sets the pace, as without a proxy.
             Kind::Private => Hold::Unread,
+            // Those who read elsewhere have it from the journal.
+            Kind::OneShot if self.is_read_elsewhere_only() => Hold::Nothing,
             // A one-shot cannot be asked for again: wait for a reader.
             Kind::OneShot => Hold::UntilRead,
         }
@@ -474,7 +484,9 @@ impl Pump {
     // === Making things match the session's state ===
 
     async fn settle(&mut self) {
-        self.hand_over().await;
+        if self.handing_over && self.hand_over().await {
+            self.handing_over = false;
+        }
         self.failed &= self.session.state() == State::Failed;
         let phase = match self.session.state() {
             State::Connecting => {
@@ -506,6 +518,8 @@ impl Pump {
                 // Once: readers that come later are not concerned.
                 if !std::mem::replace(&mut self.failed, true) {
                     self.stream.log.abort_readers("upstream gone");
+                    // Those who read elsewhere hear it from whoever tries next.
+                    self.hand_over().await;
                 }
                 Phase::Resting
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use redis::AsyncCommands as _;
 use tower_sse::journal::{Claim, Journal};
 
 use super::*;
@@ -90,20 +91,14 @@ async fn nothing_is_left_after_the_time_it_is_to_be_kept() {
     keep(&mut owner, record(1, 3)).await;
     assert!(find(&journal, &name("s")).await.is_some());
     drop(owner);
-    let mut redis = server.connection().await;
-    eventually("redis is empty", || {
-        let mut redis = redis.clone();
-        async move {
-            redis::cmd("DBSIZE")
-                .query_async::<u64>(&mut redis)
-                .await
-                .unwrap()
-                == 0
-        }
-    })
-    .await;
+    eventually("redis is empty", || is_empty(&server)).await;
     assert!(find(&journal, &name("s")).await.is_none());
-    redis::cmd("PING").exec_async(&mut redis).await.unwrap();
+}
+
+async fn is_empty(server: &Server) -> bool {
+    let mut redis = server.connection().await;
+    let size: u64 = redis::cmd("DBSIZE").query_async(&mut redis).await.unwrap();
+    size == 0
 }
 
 #[tokio::test]
@@ -148,42 +143,47 @@ async fn an_alias_is_given_once() {
 async fn an_alias_lives_as_long_after_its_last_use_as_it_says() {
     let server = Server::start().await;
     let journal = journal(server.url());
-    let short = Duration::from_millis(200);
-    let given = |stream: &str| journal.alias(&name("alias"), &name(stream), short).unwrap();
+    let given = |stream: &str| {
+        journal
+            .alias(&name("alias"), &name(stream), RETAIN)
+            .unwrap()
+    };
     assert_eq!(within("alias", given("one")).await.unwrap(), None);
-    assert_eq!(
-        within("alias", given("two")).await.unwrap(),
-        Some(name("one"))
-    );
     let mut redis = server.connection().await;
-    eventually("redis is empty", || {
-        let mut redis = redis.clone();
-        async move {
-            redis::cmd("DBSIZE")
-                .query_async::<u64>(&mut redis)
-                .await
-                .unwrap()
-                == 0
-        }
-    })
-    .await;
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*")
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    let [key] = &keys[..] else {
+        panic!("one key, not {keys:?}");
+    };
+    // As if that had been long ago.
+    let half = i64::try_from(RETAIN.as_millis() / 2).unwrap();
+    let () = redis.pexpire(key, half).await.unwrap();
+    let other = within("alias", given("two")).await.unwrap();
+    assert_eq!(other, Some(name("one")));
+    let left: i64 = redis.pttl(key).await.unwrap();
+    assert!(left > half, "its use prolongs it: {left}");
+
+    let () = redis.pexpire(key, 1).await.unwrap();
+    eventually("redis is empty", || is_empty(&server)).await;
     assert_eq!(within("alias", given("two")).await.unwrap(), None);
-    redis::cmd("PING").exec_async(&mut redis).await.unwrap();
 }
 
 #[tokio::test]
 async fn of_those_who_claim_a_name_at_once_one_begins_it() {
     let server = Server::start().await;
     let journals: Vec<_> = (0..5).map(|_| journal(server.url())).collect();
-    let claims = journals.iter().map(|journal| async {
-        match claim(journal, &name("s")).await {
-            Claim::Mine(mut replica) => {
-                replica.begin(Bytes::from_static(b"head"), RETAIN);
-                (true, replica)
-            }
-            Claim::Kept(kept) => {
-                assert_eq!(kept.head, "head");
-                (false, kept.replica)
+    let claims = (0..20).map(|n| {
+        let claim = journals[n % 5].claim(&name("s")).unwrap();
+        async move {
+            match claim.await.unwrap() {
+                Claim::Mine(mut replica) => {
+                    replica.begin(Bytes::from_static(b"head"), RETAIN);
+                    (true, replica)
+                }
+                Claim::Kept(kept) => (false, kept.replica),
             }
         }
     });

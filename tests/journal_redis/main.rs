@@ -8,12 +8,15 @@
 )]
 
 mod following;
+mod hostile;
 mod keeping;
 mod loss;
 mod owning;
 mod relay;
+mod secure;
 mod server;
 mod support;
+mod topology;
 
 pub(crate) use relay::{Relay, Weather};
 pub(crate) use server::{Directory, Server, free_port};

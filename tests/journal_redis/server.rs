@@ -58,6 +58,22 @@ impl Server {
         Self::at(free_port(), options, Directory::new()).await
     }
 
+    /// A Sentinel with these lines in its configuration.
+    pub(crate) async fn sentinel(lines: &[String]) -> Self {
+        let directory = Directory::new();
+        let file = directory.path().join("sentinel.conf");
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        let mut server = Self {
+            child: None,
+            port: free_port(),
+            options: vec!["--sentinel".to_owned()],
+            directory,
+        };
+        server.options.insert(0, file.display().to_string());
+        server.run().await;
+        server
+    }
+
     pub(crate) async fn at(port: u16, options: &[&str], directory: Directory) -> Self {
         let mut server = Self {
             child: None,
@@ -76,11 +92,17 @@ impl Server {
     }
 
     fn spawn(&mut self) {
+        // A Sentinel's configuration comes first.
+        let (file, options) = match &self.options[..] {
+            [file, options @ ..] if !file.starts_with('-') => (Some(file), options),
+            options => (None, options),
+        };
         let child = Command::new("redis-server")
+            .args(file)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--dir"])
             .arg(self.directory.path())
-            .args(&self.options)
+            .args(options)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is not installed; tests/run --install does that");
@@ -101,10 +123,6 @@ impl Server {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
-    }
-
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     pub(crate) fn url(&self) -> String {

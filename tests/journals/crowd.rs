@@ -12,7 +12,7 @@ use crate::seed::Seed;
 use crate::transcript::Story;
 
 /// A reader that is connected gets to where a feed stands within this time.
-const STANDSTILL: Duration = Duration::from_secs(2);
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// Clients of the same proxies.
 pub(crate) struct Crowd {

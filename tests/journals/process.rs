@@ -196,12 +196,13 @@ impl Setup<'_> {
                 self.upstream
             )
         });
-        // What was lost is sought again at once, so that tests do not wait.
+        // What was lost is sought again at once, and what nobody reads let go
+        // soon, so that tests do not wait.
         format!(
             "listeners: [{{ address: \"{address}\" }}]
 journal: {{ {} }}
 drain: {{ deadline: 5s, spread: 200ms }}
-defaults: {{ heartbeat: 500ms, reconnect: {{ initial: 20ms, max: 200ms }} }}
+defaults: {{ heartbeat: 500ms, linger: 5s, reconnect: {{ initial: 20ms, max: 200ms }} }}
 routes:
 {}",
             self.journal,

@@ -22,7 +22,7 @@ pub(crate) struct Process {
 }
 
 pub(crate) struct World {
-    shelf: Shelf,
+    pub(crate) shelf: Shelf,
     pub(crate) upstream: Upstream,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn resumable() -> SseLayer {
     SseLayer::new().resume(UpstreamResume::LastEventId)
 }
 
-fn keyed() -> SseLayer {
+pub(crate) fn keyed() -> SseLayer {
     SseLayer::new().key_header(HeaderName::from_static("x-chat"))
 }
 
@@ -348,7 +348,7 @@ async fn a_failed_append_changes_the_epoch_and_is_made_good() {
     assert_eq!(world.upstream.count(), 1);
 }
 
-fn epoch(id: &str) -> String {
+pub(crate) fn epoch(id: &str) -> String {
     id.split('.').nth(1).unwrap().to_owned()
 }
 

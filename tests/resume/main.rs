@@ -17,6 +17,8 @@ mod heartbeats;
 mod journal;
 mod journal_behind;
 mod journal_chaos;
+mod journal_fences;
+mod journal_roles;
 mod limits;
 mod named;
 mod one_shot;

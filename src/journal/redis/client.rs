@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
@@ -19,7 +19,7 @@ use redis::{
     RedisResult, ServerErrorKind, TlsCertificates, Value,
 };
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::lock::Lock;
 use super::scripts::{Call, Reply};
@@ -28,6 +28,8 @@ use super::settings::{RedisSettings, Topology};
 /// Attempts to connect are this far apart at first, and at last.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(1);
+
+const WARNINGS_APART: Duration = Duration::from_secs(10);
 
 /// Where Redis is, and the connection to it if there is one.
 pub(super) struct Client {
@@ -58,8 +60,10 @@ enum Wire {
 
 struct Link {
     wire: Option<Wire>,
-    since: SystemTime,
+    since: Instant,
     trouble: Option<String>,
+    /// When the operator was told of trouble last.
+    warned: Option<Instant>,
 }
 
 /// Redis did not answer, or not as it should: why, in words for the operator.
@@ -69,7 +73,8 @@ pub(super) struct Away(pub(super) String);
 /// How the connection does.
 pub(super) struct Condition {
     pub(super) connected: bool,
-    pub(super) since: SystemTime,
+    /// For how long it has been like this.
+    pub(super) time: Duration,
     pub(super) trouble: Option<String>,
 }
 
@@ -77,6 +82,11 @@ impl Client {
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, String> {
         let certificates = certificates(settings)?;
         let servers = servers(settings)?;
+        if servers.iter().any(is_tls) {
+            // Where several are compiled in, rustls would have to be told which.
+            // Another one that is installed already is as good.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
         let places: Vec<String> = servers.iter().map(|to| to.addr().to_string()).collect();
         Ok(Self {
             route: Route::new(settings, servers, certificates)?,
@@ -84,8 +94,9 @@ impl Client {
             timeout: settings.timeout,
             link: Lock::new(Link {
                 wire: None,
-                since: SystemTime::now(),
+                since: Instant::now(),
                 trouble: None,
+                warned: None,
             }),
             made: watch::Sender::new(0),
             lost: Notify::new(),
@@ -100,7 +111,7 @@ impl Client {
         let link = self.link.lock();
         Condition {
             connected: link.wire.is_some() && link.trouble.is_none(),
-            since: link.since,
+            time: link.since.elapsed(),
             trouble: link.trouble.clone(),
         }
     }
@@ -138,8 +149,20 @@ impl Client {
                 Err(why)
             }
         };
+        if let Err(why) = &answer {
+            self.warn(why);
+        }
         self.link.lock().trouble = answer.as_ref().err().cloned();
         answer.map_err(|why| Away(format!("redis at {}: {why}", self.place)))
+    }
+
+    /// Tells the operator, but not of every request that fails.
+    fn warn(&self, why: &str) {
+        let mut link = self.link.lock();
+        if link.warned.is_none_or(|at| at.elapsed() > WARNINGS_APART) {
+            link.warned = Some(Instant::now());
+            tracing::warn!(redis = %self.place, why, "redis does not do what it is asked to");
+        }
     }
 
     /// The error of whoever has nothing to ask on.
@@ -163,10 +186,18 @@ impl Client {
         }
     }
 
-    /// Waits for a first connection, unless that takes too long.
+    /// Waits for a connection, as long as it may be about to be there: Redis was
+    /// lost, or the journal was opened, within the time that is usual.
     pub(super) async fn connected(&self) {
         let mut made = self.made.subscribe();
-        let _ = timeout(self.timeout, made.wait_for(|made| *made > 0)).await;
+        let (away, since) = {
+            let link = self.link.lock();
+            (link.wire.is_none(), link.since)
+        };
+        let left = self.timeout.saturating_sub(since.elapsed());
+        if away && !left.is_zero() {
+            let _ = timeout(left, made.changed()).await;
+        }
     }
 
     // === Connecting ===
@@ -178,7 +209,7 @@ impl Client {
             match self.within_time(self.open()).await {
                 Ok(wire) => {
                     self.install(wire);
-                    let begun = tokio::time::Instant::now();
+                    let begun = Instant::now();
                     self.lost.notified().await;
                     if begun.elapsed() > LAST_DELAY {
                         attempt = 0;
@@ -201,6 +232,16 @@ impl Client {
         self.within_time(self.route.listen()).await
     }
 
+    /// What is asked on that connection is answered as soon as anything else.
+    pub(super) async fn in_time<T>(
+        &self,
+        request: impl Future<Output = RedisResult<T>>,
+    ) -> RedisResult<T> {
+        let late = || (ErrorKind::Io, "no answer in time").into();
+        let answer = timeout(self.timeout, request).await;
+        answer.unwrap_or_else(|_| Err(late()))
+    }
+
     async fn within_time<T>(
         &self,
         attempt: impl Future<Output = RedisResult<T>>,
@@ -221,7 +262,7 @@ impl Client {
     fn install(&self, wire: Wire) {
         let mut link = self.link.lock();
         link.wire = Some(wire);
-        link.since = SystemTime::now();
+        link.since = Instant::now();
         link.trouble = None;
         drop(link);
         self.made.send_modify(|made| *made += 1);
@@ -236,7 +277,7 @@ impl Client {
             return;
         }
         link.wire = None;
-        link.since = SystemTime::now();
+        link.since = Instant::now();
         drop(link);
         tracing::warn!(redis = %self.place, why, "the connection to redis is lost");
         self.lost.notify_one();

@@ -1,6 +1,7 @@
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -9,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::client::{Away, Client};
 use super::keeper::{self, Shared};
 use super::lease::Terms;
-use super::place::{Common, Place, Sent, State};
+use super::place::{Common, Exchange, Place, State};
 use super::replica::RedisReplica;
 use super::scripts::{self, Argument, Call, Strange};
 use super::settings::RedisSettings;
@@ -94,12 +95,18 @@ impl Journal for Redis {
 
     fn find(&self, stream: &Name) -> Option<Reply<Option<Kept>>> {
         let seat = self.0.place(stream, State::following);
-        Some(Box::pin(async move { Ok(seat.find().await?) }))
+        let limit = self.0.settings.timeout * 2;
+        Some(Box::pin(
+            async move { Ok(within(limit, seat.find()).await?) },
+        ))
     }
 
     fn claim(&self, stream: &Name) -> Option<Reply<Claim>> {
         let seat = self.0.place(stream, State::following);
-        Some(Box::pin(async move { Ok(seat.claim().await?) }))
+        let limit = self.0.settings.lease + self.0.settings.timeout * 2;
+        Some(Box::pin(
+            async move { Ok(within(limit, seat.claim()).await?) },
+        ))
     }
 
     fn follow(&self, stream: &Name) -> Option<Box<dyn Replica>> {
@@ -146,10 +153,10 @@ impl Journal for Redis {
         let condition = self.0.shared.client.condition();
         let (owned, followed) = self.0.shared.count();
         let place = self.0.shared.client.place();
-        let since = ago(condition.since);
+        let seconds = condition.time.as_secs();
         let how = match condition.trouble {
-            _ if condition.connected => format!("connected since {since}"),
-            Some(trouble) => format!("out of reach for {since}: {trouble}"),
+            _ if condition.connected => format!("connected for {seconds} s"),
+            Some(trouble) => format!("out of reach for {seconds} s: {trouble}"),
             None => "not connected yet".to_owned(),
         };
         Health {
@@ -169,12 +176,18 @@ impl Journal for Redis {
     }
 }
 
-const MILLISECOND: Duration = Duration::from_millis(1);
-
-fn ago(since: SystemTime) -> String {
-    let seconds = since.elapsed().unwrap_or_default().as_secs();
-    format!("{seconds} s")
+/// No request waits for Redis for longer than this, however many it takes.
+async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match timeout(limit, request).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::new("redis is too slow: a request took too long")),
+    }
 }
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 impl Journaling {
     fn place(
@@ -218,18 +231,19 @@ impl Seat {
         }
         let head = reply.bytes()?;
         let retain = Duration::from_millis(reply.number()?);
+        let owned = reply.number()? == 1;
         self.place
             .with(|state| state.keep_head(head.clone(), retain));
-        self.read(head).await.map(Some)
+        self.read(head, owned).await.map(Some)
     }
 
     /// All records there are, and whoever reads on from there.
-    async fn read(self, head: Bytes) -> Result<Kept, Failure> {
+    async fn read(self, head: Bytes, owned: bool) -> Result<Kept, Failure> {
         let mut records = Vec::new();
         loop {
             let call = self.place.with(|state| state.read_call());
             let reply = self.journaling.shared.client.call(&call).await?;
-            let (count, news) = self
+            let (more, news) = self
                 .place
                 .with(|state| (state.fetched(reply), state.take_news()));
             for news in news {
@@ -238,13 +252,14 @@ impl Seat {
                     _ => return Err(Failure::new("the stream was replaced while it was read")),
                 }
             }
-            if count? == 0 {
+            if !more? {
                 break;
             }
         }
         Ok(Kept {
             head,
             records: without_holes(records),
+            owned,
             replica: self.replica(),
         })
     }
@@ -262,7 +277,7 @@ impl Seat {
             let mut reply = shared.client.call(&call).await?;
             match reply.word() {
                 "mine" => {
-                    let when = Sent {
+                    let when = Exchange {
                         sent,
                         now: Instant::now(),
                         generation,

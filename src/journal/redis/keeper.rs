@@ -16,12 +16,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{Away, Client};
 use super::lock::Lock;
-use super::place::{Ask, Common, Place, Sent};
+use super::place::{Ask, Common, Exchange, Place};
 use super::scripts::Reply;
 use super::tail::Hub;
 
 /// How long the streams of a journal that is closed are waited for.
 const PARTING: Duration = Duration::from_secs(1);
+
+const TURN: Duration = Duration::from_millis(1);
 
 /// What the streams of one process share.
 #[derive(Debug)]
@@ -145,7 +147,7 @@ impl Shared {
 }
 
 /// An answer, and to what.
-type Answer = (Arc<Place>, Ask, Sent, Result<Reply, Away>);
+type Answer = (Arc<Place>, Ask, Exchange, Result<Reply, Away>);
 
 /// The keeper's own.
 struct Keeper {
@@ -250,7 +252,7 @@ impl Keeper {
             self.asked.push(Box::pin(async move {
                 let sent = Instant::now();
                 let answer = client.call_within(&call, limit).await;
-                let when = Sent {
+                let when = Exchange {
                     sent,
                     now: Instant::now(),
                     generation,
@@ -274,6 +276,8 @@ impl Keeper {
             self.deadlines.remove(&(at, id));
         }
         if let Some(at) = deadline {
+            // Whatever a deadline is, the others have their turn before it.
+            let at = at.max(Instant::now() + TURN);
             self.deadlines.insert((at, id));
             self.deadline_of.insert(id, at);
         }

@@ -20,22 +20,22 @@ use tokio::time::Instant;
 
 /// How long a lease is and how often it is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Terms {
+pub(super) struct Terms {
     /// How long Redis holds a stream for an owner that is not heard of.
-    pub ttl: Duration,
+    pub(super) ttl: Duration,
     /// By how much sooner the owner thinks it lost.
-    pub margin: Duration,
+    pub(super) margin: Duration,
     /// Time from one sign of life to the next.
-    pub beat: Duration,
+    pub(super) beat: Duration,
     /// Time without an answer after which a replica that is read goes on
     /// [alone](Loss::Alone), if it is to do so at all.
-    pub alone_after: Option<Duration>,
+    pub(super) alone_after: Option<Duration>,
 }
 
 impl Terms {
     /// Terms by which a dead owner is replaced within `lease`: three fifths of
     /// it pass until Redis lets go, and a follower tries in that moment.
-    pub fn of(lease: Duration, goes_on_alone: bool) -> Self {
+    pub(super) fn of(lease: Duration, goes_on_alone: bool) -> Self {
         Self {
             ttl: lease * 3 / 5,
             margin: lease / 20,
@@ -43,11 +43,16 @@ impl Terms {
             alone_after: goes_on_alone.then_some(lease),
         }
     }
+
+    /// How long an owner counts on what it was granted.
+    fn kept(&self) -> Duration {
+        self.ttl.saturating_sub(self.margin)
+    }
 }
 
 /// What is to be asked of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
+pub(super) enum Call {
     /// Hold on to what is owned.
     Renew,
     /// See how things stand, and with `strive`, take what nobody owns.
@@ -59,7 +64,7 @@ pub enum Call {
 
 /// How a replica stops to be what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Loss {
+pub(super) enum Loss {
     /// Another replica may own the stream from now on.
     Disowned,
     /// Nobody can be asked any more; it goes on by itself.
@@ -77,7 +82,7 @@ enum Stand {
 
 /// One replica's knowledge of who owns its stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Lease {
+pub(super) struct Lease {
     terms: Terms,
     stand: Stand,
     /// Whether the stream is read here.
@@ -88,6 +93,8 @@ pub struct Lease {
     alone: bool,
     /// When the lease of another owner ends, if nothing is heard of it.
     free: Option<Instant>,
+    /// Others go first until then.
+    yields: Option<Instant>,
     /// When Redis answered last.
     heard: Instant,
     /// When it is to be asked next.
@@ -97,14 +104,14 @@ pub struct Lease {
 impl Lease {
     /// Of a stream that only this replica knows: there is nothing to hold on to
     /// until it is [`begun`](Self::begun).
-    pub fn unheard_of(terms: Terms, now: Instant) -> Self {
+    pub(super) fn unheard_of(terms: Terms, now: Instant) -> Self {
         let mut lease = Self::following(terms, now);
         lease.stand = Stand::Owns { until: None };
         lease
     }
 
     /// Of a stream that somebody else may own.
-    pub fn following(terms: Terms, now: Instant) -> Self {
+    pub(super) fn following(terms: Terms, now: Instant) -> Self {
         Self {
             terms,
             stand: Stand::Follows,
@@ -112,6 +119,7 @@ impl Lease {
             keen: false,
             alone: false,
             free: None,
+            yields: None,
             heard: now,
             next: now,
         }
@@ -120,12 +128,12 @@ impl Lease {
     // === How things stand ===
 
     /// Whether this replica may act as the owner.
-    pub fn owns(&self) -> bool {
+    pub(super) fn owns(&self) -> bool {
         matches!(self.stand, Stand::Owns { .. })
     }
 
     /// Whether it was told to go on alone, and does.
-    pub fn is_alone(&self) -> bool {
+    pub(super) fn is_alone(&self) -> bool {
         self.alone
     }
 
@@ -136,24 +144,25 @@ impl Lease {
 
     /// What to ask now. One thing at a time: not before the last one has been
     /// answered, or has [`failed`](Self::failed).
-    pub fn due(&self, now: Instant) -> Option<Call> {
+    pub(super) fn due(&self, now: Instant) -> Option<Call> {
         match self.stand {
             Stand::Owns { until } => (until.is_some() && now >= self.next).then_some(Call::Renew),
             Stand::Follows => {
-                let free = self.free.is_none_or(|at| now >= at);
-                let strive = self.strives() && free;
-                let moment = self.strives() && self.free.is_some_and(|at| now >= at);
+                // Whether the other's lease has ended is for Redis to say.
+                let strive = self.strives() && self.yields.is_none_or(|at| now >= at);
+                let moment = strive && self.free.is_some_and(|at| now >= at);
                 (now >= self.next || moment).then_some(Call::Look { strive })
             }
         }
     }
 
     /// When to call [`tick`](Self::tick) and [`due`](Self::due) again, if ever.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         match self.stand {
             Stand::Owns { until } => until.map(|until| until.min(self.next)),
             Stand::Follows => {
                 let free = self.free.filter(|_| self.strives());
+                let free = free.map(|at| self.yields.map_or(at, |yields| at.max(yields)));
                 [Some(self.next), free, self.alone_at()]
                     .into_iter()
                     .flatten()
@@ -163,7 +172,7 @@ impl Lease {
     }
 
     /// When [`tick`](Self::tick) has something to say, if nothing is heard.
-    pub fn ends(&self) -> Option<Instant> {
+    pub(super) fn ends(&self) -> Option<Instant> {
         match self.stand {
             Stand::Owns { until } => until,
             Stand::Follows => self.alone_at(),
@@ -178,7 +187,7 @@ impl Lease {
     // === Inputs ===
 
     /// Time passed.
-    pub fn tick(&mut self, now: Instant) -> Option<Loss> {
+    pub(super) fn tick(&mut self, now: Instant) -> Option<Loss> {
         match self.stand {
             Stand::Owns { until: Some(until) } if now >= until => {
                 self.alone = self.terms.alone_after.is_some();
@@ -195,7 +204,7 @@ impl Lease {
 
     /// The stream is about to be made known: what is not confirmed from now on
     /// counts as lost like any lease.
-    pub fn begun(&mut self, now: Instant) {
+    pub(super) fn begun(&mut self, now: Instant) {
         if let Stand::Owns { until: None } = self.stand {
             self.stand = self.owned_since(now);
             self.next = now + self.terms.beat;
@@ -204,7 +213,7 @@ impl Lease {
 
     /// Ownership was taken by a request sent at `sent`. Whether it is still to
     /// be had: an answer can be too late.
-    pub fn mine(&mut self, sent: Instant, now: Instant) -> bool {
+    pub(super) fn mine(&mut self, sent: Instant, now: Instant) -> bool {
         self.heard = now;
         self.free = None;
         self.alone = false;
@@ -214,10 +223,10 @@ impl Lease {
     }
 
     /// A request sent at `sent` was executed, and this replica was the owner.
-    pub fn confirmed(&mut self, sent: Instant, now: Instant) {
+    pub(super) fn confirmed(&mut self, sent: Instant, now: Instant) {
         self.heard = now;
         if let Stand::Owns { until: Some(until) } = self.stand {
-            let later = sent + (self.terms.ttl - self.terms.margin);
+            let later = sent + self.terms.kept();
             self.stand = Stand::Owns {
                 until: Some(until.max(later)),
             };
@@ -226,7 +235,7 @@ impl Lease {
     }
 
     /// Redis says that this replica is not the owner. Whether it thought so.
-    pub fn refused(&mut self, now: Instant) -> bool {
+    pub(super) fn refused(&mut self, now: Instant) -> bool {
         self.heard = now;
         let owned = self.owns();
         if owned {
@@ -236,7 +245,7 @@ impl Lease {
     }
 
     /// Another replica owns it for this long, unless it is heard of again.
-    pub fn held(&mut self, remaining: Duration, now: Instant) {
+    pub(super) fn held(&mut self, remaining: Duration, now: Instant) {
         self.heard = now;
         self.keen = false;
         self.alone = false;
@@ -246,29 +255,26 @@ impl Lease {
     }
 
     /// Nobody owns it.
-    pub fn free(&mut self, now: Instant) {
+    pub(super) fn free(&mut self, now: Instant) {
         self.heard = now;
         self.free = None;
         self.rest(now);
     }
 
     /// Somebody said that it is to be looked at.
-    pub fn stirred(&mut self, freed: bool, now: Instant) {
+    pub(super) fn stirred(&mut self, now: Instant) {
         self.next = now;
-        if freed && self.stand == Stand::Follows {
-            self.free = Some(now);
-        }
     }
 
     /// What was asked is not answered.
-    pub fn failed(&mut self, now: Instant) {
+    pub(super) fn failed(&mut self, now: Instant) {
         let again = now + self.terms.beat / 4;
         self.next = again;
         self.free = self.free.map(|at| at.max(again));
     }
 
     /// The stream is, or is not, read here.
-    pub fn attend(&mut self, read: bool, now: Instant) {
+    pub(super) fn attend(&mut self, read: bool, now: Instant) {
         if read && !self.read && self.stand == Stand::Follows {
             self.next = now;
         }
@@ -276,18 +282,19 @@ impl Lease {
     }
 
     /// Ownership was given up: others go first.
-    pub fn released(&mut self, now: Instant) {
+    pub(super) fn released(&mut self, now: Instant) {
         self.stand = Stand::Follows;
         self.keen = false;
         self.next = now + self.terms.beat;
-        self.free = Some(self.next);
+        self.free = None;
+        self.yields = Some(self.next);
     }
 
     // === Transitions ===
 
     fn owned_since(&self, sent: Instant) -> Stand {
         Stand::Owns {
-            until: Some(sent + (self.terms.ttl - self.terms.margin)),
+            until: Some(sent + self.terms.kept()),
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::journal::Journaling;
-use super::place::{Place, Sent, Step, encoded};
+use super::place::{Exchange, Place, Step, encoded};
 use super::scripts::Call;
 use crate::journal::{Appended, JournalError, News, Record, Replica, Reply};
 
@@ -143,7 +143,7 @@ impl Append {
                 attempt += 1;
                 continue;
             };
-            let when = Sent {
+            let when = Exchange {
                 sent,
                 now: Instant::now(),
                 generation,

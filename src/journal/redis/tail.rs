@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::RedisResult;
 use redis::aio::{PubSubSink, PubSubStream};
+use redis::{Msg, RedisResult, Value};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 use super::keeper::Shared;
 use super::lock::Lock;
@@ -25,46 +25,66 @@ use super::lock::Lock;
 /// How long to wait before another attempt to listen.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// How often it is seen whether the connection is alive.
+const PING: Duration = Duration::from_secs(5);
+
 /// Which channels are to be listened on, and for which places.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
-    wanted: Lock<HashMap<String, HashSet<u64>>>,
+    channels: Lock<Channels>,
     changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Channels {
+    wanted: HashMap<String, HashSet<u64>>,
+    /// Those that may be wanted now and were not, or the other way round.
+    changed: HashSet<String>,
 }
 
 impl Hub {
     pub(super) fn join(&self, channel: &str, id: u64) {
-        let mut wanted = self.wanted.lock();
-        if let Some(ids) = wanted.get_mut(channel) {
+        let mut channels = self.channels.lock();
+        if let Some(ids) = channels.wanted.get_mut(channel) {
             ids.insert(id);
             return;
         }
-        wanted.insert(channel.to_owned(), HashSet::from([id]));
+        let ids = HashSet::from([id]);
+        channels.wanted.insert(channel.to_owned(), ids);
+        channels.changed.insert(channel.to_owned());
+        drop(channels);
         self.changed.notify_one();
     }
 
     pub(super) fn leave(&self, channel: &str, id: u64) {
-        let mut wanted = self.wanted.lock();
-        let Some(ids) = wanted.get_mut(channel) else {
+        let mut channels = self.channels.lock();
+        let Some(ids) = channels.wanted.get_mut(channel) else {
             return;
         };
         ids.remove(&id);
-        if ids.is_empty() {
-            wanted.remove(channel);
-            self.changed.notify_one();
+        if !ids.is_empty() {
+            return;
         }
+        channels.wanted.remove(channel);
+        channels.changed.insert(channel.to_owned());
+        drop(channels);
+        self.changed.notify_one();
     }
 
-    /// Channels to subscribe to, and to leave, for who listens on these.
-    fn difference(&self, subscribed: &HashSet<String>) -> (Vec<String>, Vec<String>) {
-        let wanted = self.wanted.lock();
-        let missing = wanted
-            .keys()
-            .filter(|channel| !subscribed.contains(*channel));
-        let idle = subscribed
-            .iter()
-            .filter(|channel| !wanted.contains_key(*channel));
-        (missing.cloned().collect(), idle.cloned().collect())
+    /// Who listens is new, and on nothing yet.
+    fn begin(&self) {
+        let mut channels = self.channels.lock();
+        channels.changed = channels.wanted.keys().cloned().collect();
+        drop(channels);
+        self.changed.notify_one();
+    }
+
+    /// Channels to subscribe to, and to leave, since this was asked last.
+    fn changes(&self) -> (Vec<String>, Vec<String>) {
+        let mut channels = self.channels.lock();
+        let changed = std::mem::take(&mut channels.changed);
+        let is_wanted = |channel: &String| channels.wanted.contains_key(channel);
+        changed.into_iter().partition(is_wanted)
     }
 }
 
@@ -85,36 +105,39 @@ async fn listen_on(
     mut sink: PubSubSink,
     mut stream: PubSubStream,
 ) -> RedisResult<()> {
-    let mut subscribed = HashSet::new();
+    let client = &shared.client;
     let own = &shared.common.process;
-    sink.subscribe(own).await?;
+    client.in_time(sink.subscribe(own)).await?;
+    shared.hub.begin();
+    let mut ping = interval(PING);
     loop {
-        let (missing, idle) = shared.hub.difference(&subscribed);
-        if !missing.is_empty() {
-            sink.subscribe(&missing).await?;
-            shared.may_have_missed(&missing);
-            subscribed.extend(missing);
-        }
-        if !idle.is_empty() {
-            sink.unsubscribe(&idle).await?;
-            for channel in &idle {
-                subscribed.remove(channel);
-            }
-        }
         tokio::select! {
-            () = shared.hub.changed.notified() => {}
-            message = stream.next() => {
-                let Some(message) = message else {
-                    return Ok(());
-                };
-                let channel = message.get_channel_name();
-                if channel == own {
-                    let meta = String::from_utf8_lossy(message.get_payload_bytes());
-                    shared.heard(&meta, b"readers");
-                } else {
-                    shared.heard(channel, message.get_payload_bytes());
+            () = shared.hub.changed.notified() => {
+                let (missing, idle) = shared.hub.changes();
+                if !missing.is_empty() {
+                    client.in_time(sink.subscribe(&missing)).await?;
+                    shared.may_have_missed(&missing);
+                }
+                if !idle.is_empty() {
+                    client.in_time(sink.unsubscribe(&idle)).await?;
                 }
             }
+            // Of a connection that is dead nothing else would be noticed.
+            _ = ping.tick() => client.in_time(sink.ping::<Value>()).await.map(drop)?,
+            message = stream.next() => match message {
+                Some(message) => heard(shared, &message),
+                None => return Ok(()),
+            },
         }
+    }
+}
+
+fn heard(shared: &Shared, message: &Msg) {
+    let channel = message.get_channel_name();
+    if channel == shared.common.process {
+        let meta = String::from_utf8_lossy(message.get_payload_bytes());
+        shared.heard(&meta, b"readers");
+    } else {
+        shared.heard(channel, message.get_payload_bytes());
     }
 }

@@ -20,10 +20,10 @@ if first > tonumber(last) + 1 then
 end
 sub = last == ARGV[5] and tonumber(sub) + 1 or 1
 redis.call('XADD', log, ARGV[5] .. '-' .. sub, 'r', ARGV[8])
-set('last', ARGV[5], 'sub', sub, 'turn', ARGV[3])
+set('last', ARGV[5], 'sub', sub, 'turn', ARGV[3], 'doubt', 0)
 -- The newest record stays, whatever it holds: its state stands for all others.
 local low = tonumber(ARGV[6])
-if low >= tonumber(ARGV[5]) then
+if low > 0 and low >= tonumber(ARGV[5]) then
   redis.call('XTRIM', log, 'MINID', ARGV[5] .. '-' .. sub)
 elseif low > 0 then
   redis.call('XTRIM', log, 'MINID', string.format('%.0f', low + 1))

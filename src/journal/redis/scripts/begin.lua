@@ -3,7 +3,7 @@
 local owner, token = get('owner', 'token')
 local ttl = tonumber(ARGV[2])
 if not owner then
-  create(ARGV[3], 0)
+  create(ARGV[3], ARGV[3], '')
   token = take(ARGV[1], ttl)
 elseif owner ~= ARGV[1] then
   return {'refused'}

@@ -8,5 +8,5 @@ if is_leased(owner, till) and owner ~= ARGV[1] then
   watch(ARGV[4])
   return {'wait', tonumber(till) - at}
 end
-create(ARGV[3], 0)
+create(ARGV[3], ARGV[3], '')
 return {'mine', take(ARGV[1], tonumber(ARGV[2]))}

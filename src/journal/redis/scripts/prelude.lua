@@ -45,8 +45,8 @@ local function take(owner, ttl)
 end
 
 -- What a stream is that has no records yet.
-local function create(birth, branch)
-  set('birth', birth, 'last', 0, 'sub', 0, 'branch', branch, 'fork', 0)
+local function create(birth, branch, parent)
+  set('birth', birth, 'last', 0, 'sub', 0, 'branch', branch, 'parent', parent, 'fork', 0)
 end
 
 -- Followers count as such for a while after each sign of theirs.
@@ -61,15 +61,16 @@ local function tell(what)
 end
 
 -- Whether a replica that has read up to `cursor` of that birth and branch has
--- read something else than what is kept now.
+-- read something else than what is kept now. A branch begins wherever records
+-- may have been lost, at `fork`, and is named for the acquisition that began it:
+-- a name that returns with old data is the old branch.
 local function is_other(birth, branch, cursor)
   if cursor == 0 then
     return false
   end
-  local now_birth, now_branch, fork = get('birth', 'branch', 'fork')
+  local now_birth, now_branch, parent, fork = get('birth', 'branch', 'parent', 'fork')
   if now_birth ~= birth then
     return true
   end
-  local ahead = tonumber(now_branch) - branch
-  return ahead ~= 0 and (ahead ~= 1 or cursor > tonumber(fork))
+  return now_branch ~= branch and (parent ~= branch or cursor > tonumber(fork))
 end
