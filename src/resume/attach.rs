@@ -3,7 +3,9 @@
 //! This is the table of answers to `Last-Event-ID`: where the client goes on,
 //! and what it is told.
 
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,14 +19,11 @@ use super::route::Route;
 use crate::log::{Attached, Ending, Position, Ring};
 use crate::observe::{GapReason, Signal};
 use crate::stream::gap_data;
-use crate::stream::id::{EventId, IdWriter};
+use crate::stream::id::IdWriter;
 use crate::stream::policy::{Ids, Join, OnGap, UpstreamResume};
 use crate::stream::session::End;
-use crate::stream::stream::{Phase, Stream, Subscription};
+use crate::stream::stream::{Head, Phase, Stream, Subscription};
 use crate::wire::{HEARTBEAT, encode_event, encode_retry};
-
-/// Events that others have been given are here by then, or the owner is gone.
-const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// Whoever asks.
 #[derive(Clone, Copy)]
@@ -82,6 +81,10 @@ pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> O
 
 /// Begins on a shared stream, wherever the client's cursor says.
 pub(super) fn join<R>(client: Client<'_>, stream: &Arc<Stream>, cursor: &Cursor) -> Joined<R> {
+    // Its log is empty by now: what it does not know, the next one may.
+    if stream.phase() == Phase::Gone {
+        return Joined::Over;
+    }
     let settings = &client.route.settings;
     let fresh = join_position(settings.join, settings.resume);
     let (position, gap) = match locate(stream, cursor, settings.ids) {
@@ -127,10 +130,14 @@ fn rejoin<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> Joined<R> {
     }
 }
 
-/// Waits for a log that is behind its owner's, so that what a client has seen
-/// elsewhere is not taken for unknown.
-pub(super) async fn catch_up(stream: &Stream, id: &EventId) -> Option<u64> {
-    stream.reach(id, CATCH_UP).await
+/// Whether a shared stream can say where a cursor is, or will when it is known
+/// what the journal has.
+pub(super) fn knows(stream: &Stream, cursor: &Cursor, ids: Ids) -> bool {
+    let unknown = || {
+        let place = locate(stream, cursor, ids);
+        matches!(place, Place::Upstreams(_) | Place::Forgotten)
+    };
+    stream.phase() == Phase::Waiting || !unknown()
 }
 
 /// What a cursor means on a shared stream.
@@ -394,6 +401,27 @@ pub(super) fn unreadable<R>() -> Response<SseBody<R>> {
         StatusCode::BAD_REQUEST,
         "The request's body broke off. The request was not executed.\n",
     )
+}
+
+/// What becomes of this client's stream cannot be known while the journal is out
+/// of reach: it waits for that, and comes back.
+pub(super) fn held<R>(route: &Route, head: &Head) -> Response<SseBody<R>> {
+    let mut back = Box::pin(route.engine.journal_is_back());
+    let mut closing = Box::pin(route.engine.closing());
+    let end = Box::pin(poll_fn(move |cx| {
+        let closing = closing.as_mut().poll(cx).is_ready();
+        if closing || back.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }));
+    let observer = Arc::clone(&route.observer);
+    let body = SseBody::held(route.settings.heartbeat, observer, end);
+    let mut response = Response::new(body);
+    let mut headers = unpack(head);
+    dress(&mut headers, None);
+    *response.headers_mut() = headers;
+    response
 }
 
 /// A short answer of our own.

@@ -15,6 +15,7 @@ use tracing::Span;
 
 use crate::log::{Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
+use crate::stream::gap_comment;
 use crate::stream::source::BoxError;
 use crate::stream::stream::Subscription;
 use crate::wire::{Boundary, HEARTBEAT, LeadingBom, encode_comment};
@@ -36,6 +37,7 @@ pin_project! {
         Plain { #[pin] body: B },
         Verbatim { #[pin] body: B, pace: Pace, tap: Tap },
         Text { text: Bytes },
+        Held { pace: Pace, begun: bool, end: Close },
         // Boxed: most responses are plain, and should not carry its size.
         Live { live: Box<Live> },
         Empty,
@@ -73,6 +75,17 @@ impl<B> SseBody<B> {
         Self {
             kind: Kind::Live {
                 live: Box::new(live),
+            },
+        }
+    }
+
+    /// Heartbeats, and a clean end once there is a reason to come back.
+    pub(super) fn held(heartbeat: Duration, observer: Arc<dyn Observer>, end: Close) -> Self {
+        Self {
+            kind: Kind::Held {
+                pace: Pace::new(heartbeat, observer),
+                begun: false,
+                end,
             },
         }
     }
@@ -136,6 +149,16 @@ where
             KindProjection::Text { text } => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(text)))))
             }
+            KindProjection::Held { pace, begun, end } => {
+                if !std::mem::replace(begun, true) {
+                    pace.wrote();
+                    return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
+                }
+                if end.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                pace.poll_beat(cx).map(|beat| Some(Ok(Frame::data(beat))))
+            }
             KindProjection::Live { live } => live.poll(cx).map_ok(Frame::data),
             KindProjection::Empty => Poll::Ready(None),
         }
@@ -154,7 +177,7 @@ where
             Kind::Plain { body } => body.size_hint(),
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Text { text } => SizeHint::with_exact(text.remaining() as u64),
-            Kind::Verbatim { .. } | Kind::Live { .. } => SizeHint::default(),
+            Kind::Verbatim { .. } | Kind::Held { .. } | Kind::Live { .. } => SizeHint::default(),
         }
     }
 }
@@ -324,9 +347,7 @@ impl Live {
 
 /// The comment that tells of a gap.
 pub(super) fn write_gap(out: &mut BytesMut, reason: GapReason, lost: Option<u64>) {
-    let lost = lost.map_or_else(String::new, |lost| format!(" lost={lost}"));
-    let text = format!(" sse-resume gap reason={}{lost}", reason.as_str());
-    encode_comment(out, text.as_bytes());
+    encode_comment(out, gap_comment(reason.as_str(), lost).as_bytes());
 }
 
 /// Heartbeats for one client.
@@ -404,6 +425,7 @@ impl<B> fmt::Debug for SseBody<B> {
             Kind::Plain { .. } => "plain",
             Kind::Verbatim { .. } => "verbatim",
             Kind::Text { .. } => "text",
+            Kind::Held { .. } => "held",
             Kind::Live { live } => {
                 return f
                     .debug_tuple("SseBody")

@@ -17,6 +17,7 @@ use super::body::SseBody;
 use super::cursor::Cursor;
 use super::inner::Inner;
 use super::open::Upstream;
+use super::recall::catch_up;
 use super::settings::Settings;
 use crate::log::{Ending, Position};
 use crate::observe::GapReason;
@@ -87,7 +88,15 @@ where
             continue;
         };
         let place = match cursor {
-            Cursor::Ours { id, .. } => attach::catch_up(&stream, id).await,
+            Cursor::Ours { id, .. } => {
+                let known = |stream: &Stream| stream.place(id).is_some();
+                let engine = &upstream.route.engine;
+                if let Err(error) = catch_up(engine, &stream, known).await {
+                    tracing::warn!(%error, "a client's place in its stream is not known");
+                    return attach::unknown_name();
+                }
+                stream.place(id)
+            }
             _ => Some(0),
         };
         let client = upstream.client();

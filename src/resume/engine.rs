@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::principal::Principals;
-use crate::journal::{Health, Journal, Memory};
+use crate::journal::{Health, Journal, Memory, OnLoss};
 use crate::stream::key::Names;
 use crate::stream::policy::Kind;
 use crate::stream::registry::Registry;
@@ -20,6 +20,12 @@ const DEFAULT_BYTES: usize = 1 << 30;
 
 /// A journal is not waited for longer than this when the process ends.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// Nor are streams waited for that do not let their upstream go.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+/// Time between looks for a journal that is out of reach.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The streams of a process: one cap on their memory, one drain.
 ///
@@ -142,6 +148,9 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
     /// What the journal has is made as safe as it can be, and others may go on
     /// with it.
     async fn close(&self) {
+        if self.is_shared() {
+            self.let_go().await;
+        }
         let Some(closed) = self.shared.journal.close() else {
             return;
         };
@@ -152,9 +161,46 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
         }
     }
 
+    /// Forgets all streams but one-shots. Each lets its upstream go, and then its
+    /// place in the journal; a journal that is closed would give the place to
+    /// others first, and they would connect upstream beside this process.
+    async fn let_go(&self) {
+        let begin = Instant::now();
+        while begin.elapsed() < LETTING_GO {
+            let mut streams = self.shared.registry.streams();
+            streams.retain(|stream| stream.policy.kind != Kind::OneShot);
+            if streams.is_empty() {
+                return;
+            }
+            for stream in streams {
+                stream.evict();
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Whether other processes have the same streams.
     pub(super) fn is_shared(&self) -> bool {
         self.shared.journal.is_shared()
+    }
+
+    /// Whether clients wait for a journal that is out of reach.
+    pub(super) fn waits(&self) -> bool {
+        self.is_shared() && self.shared.journal.on_loss() == OnLoss::Pause
+    }
+
+    /// Resolves when it is worth asking the journal again: not for all who wait
+    /// at the same moment.
+    pub(super) fn journal_is_back(&self) -> impl Future<Output = ()> + Send + use<> {
+        let journal = Arc::clone(&self.shared.journal);
+        async move {
+            loop {
+                sleep(LOOK.mul_f64(0.5 + fastrand::f64())).await;
+                if journal.health().durable {
+                    return;
+                }
+            }
+        }
     }
 
     /// How the journal does.

@@ -273,7 +273,7 @@ where
         let repeat = self.repeat(kind);
         let retry = self.retry(kind);
         let asked = Instant::now();
-        let (mut opening, mut service, request) = self.part(kind, place);
+        let (opening, mut service, request) = self.part(kind, place);
         let mut answer = service.call(request).await;
         if let Some(mut retry) = retry {
             while answer.is_err()
@@ -310,13 +310,11 @@ where
             );
             return Ok(Response::from_parts(head, SseBody::plain(body)));
         }
-        if opening.after.is_some() && head::tells_of_gap(&head.headers) {
-            opening.gap.get_or_insert(GapReason::Upstream);
-        }
+        let gap = opening.after.is_some() && head::tells_of_gap(&head.headers);
         let observer = &opening.route.observer;
         observer.observe(Signal::UpstreamHead(asked.elapsed()));
         let body = body.map_err(Into::into).boxed_unsync();
-        let beginning = Beginning::Live(body);
+        let beginning = Beginning::Live { body, gap };
         Ok(opening.settle(head, beginning, source(repeat)).await)
     }
 
@@ -493,7 +491,7 @@ impl Opening {
         source: Option<Arc<dyn Source>>,
     ) -> Response<SseBody<R>> {
         self.principal = self.principal_of(&head.headers);
-        let resumed = self.resumed();
+        let resumed = self.resumed(&beginning);
         if let Some(reason) = self.gap {
             self.route.observer.observe(Signal::Gap(reason));
         }
@@ -572,10 +570,11 @@ impl Opening {
         Response::from_parts(head, body)
     }
 
-    fn resumed(&self) -> Resumed {
+    fn resumed(&self, beginning: &Beginning) -> Resumed {
         let declared = self.route.settings.resume == UpstreamResume::LastEventId;
         match (&self.after, self.gap) {
             (_, Some(_)) => Resumed::Gap,
+            _ if matches!(beginning, Beginning::Live { gap: true, .. }) => Resumed::Gap,
             (Some(_), None) if declared => Resumed::Exact,
             _ => Resumed::New,
         }
@@ -613,7 +612,7 @@ pub(super) fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
         finish: settings.finish.as_slice().into(),
         responses: 1,
         defers: settings.mode == Mode::Mcp,
-        linger: if aside && settings.ids != Ids::Assign {
+        linger: if leads_upstream(settings.ids, kind, aside) {
             Linger::For(Duration::ZERO)
         } else {
             settings.linger
@@ -629,6 +628,16 @@ pub(super) fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
         gap_event: settings.gap_event.clone(),
         strip_retry: settings.retry.is_some(),
         observer: Arc::clone(&route.observer),
+    }
+}
+
+/// Whether nobody finds the stream again, because its ids lead to the upstream:
+/// then there is nothing to linger for.
+fn leads_upstream(ids: Ids, kind: Kind, aside: bool) -> bool {
+    match ids {
+        Ids::Assign => false,
+        Ids::Auto => aside,
+        Ids::Preserve => kind == Kind::Private,
     }
 }
 

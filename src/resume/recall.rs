@@ -8,9 +8,9 @@ use std::time::Duration;
 use http::Response;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::attach;
 use super::body::SseBody;
 use super::cursor::Cursor;
+use super::engine::Engine;
 use super::inner::Inner;
 use super::open::{Place, Upstream, policy};
 use super::principal;
@@ -31,6 +31,12 @@ const ELSEWHERE: Duration = Duration::from_secs(30);
 /// Time between looks for it.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Events that others have been given are here by then, or the owner is gone.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// A stream that is let go again and again is as good as unknown.
+const ATTEMPTS: usize = 3;
+
 /// An ended stream is nobody's, so it is this process's by then.
 const FREE: Duration = Duration::from_secs(2);
 
@@ -42,6 +48,31 @@ pub(super) enum Recalled {
     Stream,
     /// The journal has something else under that name.
     Unusable,
+}
+
+/// Sees to it that what a client was given elsewhere is not taken for unknown.
+/// It fails if that cannot be told, because the journal is out of reach, and is
+/// waited for.
+pub(super) async fn catch_up(
+    engine: &Engine,
+    stream: &Arc<Stream>,
+    known: impl Fn(&Stream) -> bool + Sync,
+) -> Result<(), JournalError> {
+    if known(stream) {
+        return Ok(());
+    }
+    // Unread, it would come to rest.
+    let _presence = stream.enter();
+    if stream.reach(&known, CATCH_UP).await || !engine.waits() {
+        return Ok(());
+    }
+    // An owner that was deposed may not know it yet, and a follower not that it
+    // hears nothing.
+    if let Some(found) = engine.journal().find(&engine.names().name(&stream.key)) {
+        found.await?;
+        stream.reach(&known, CATCH_UP).await;
+    }
+    Ok(())
 }
 
 impl<S, B> Upstream<S, B>
@@ -58,14 +89,23 @@ where
         let Some(locator) = id.epoch.locator() else {
             return Ok(None);
         };
-        let Some(stream) = self.located(Key::Located(locator), None).await? else {
-            return Ok(None);
-        };
-        if !self.may_have(&stream) {
-            return Ok(None);
+        let key = Key::Located(locator);
+        for _ in 0..ATTEMPTS {
+            let Some(stream) = self.located(key.clone(), None).await? else {
+                return Ok(None);
+            };
+            if !self.may_have(&stream) {
+                return Ok(None);
+            }
+            let known = |stream: &Stream| stream.place(id).is_some();
+            catch_up(&self.route.engine, &stream, known).await?;
+            if stream.phase() != Phase::Gone {
+                return Ok(stream.place(id).map(|seq| (stream, seq)));
+            }
+            // It was let go meanwhile; the journal may have it still.
+            self.registry().remove(&key, &stream);
         }
-        let seq = attach::catch_up(&stream, id).await;
-        Ok(seq.map(|seq| (stream, seq)))
+        Ok(None)
     }
 
     /// A stream that is found by its epoch, here or in the journal.

@@ -17,11 +17,12 @@ use super::attach;
 use super::body::SseBody;
 use super::control::Control;
 use super::cursor::Cursor;
+use super::head;
 use super::inner::Inner;
 use super::key;
 use super::mcp;
 use super::open::{Place, Upstream};
-use super::recall::{Announced, Recalled, is_running};
+use super::recall::{Announced, Recalled, catch_up, is_running};
 use super::request::RequestBody;
 use super::route::Route;
 use super::settings::{Mode, Repeat};
@@ -172,6 +173,10 @@ where
             Err(error) if !get => {
                 tracing::warn!(%error, "a client cannot be told whether its stream is known");
                 return Ok(attach::unknown_name());
+            }
+            Err(error) if upstream.route.engine.waits() => {
+                tracing::debug!(%error, "a client waits until it is known where it was");
+                return Ok(attach::held(&upstream.route, &head::synthetic()));
             }
             found => {
                 if let Err(error) = found {
@@ -333,8 +338,11 @@ where
     loop {
         match upstream.registry().claim(&key) {
             Claim::Open(stream) => {
-                if let Cursor::Ours { id, .. } = &cursor {
-                    attach::catch_up(&stream, id).await;
+                let ids = upstream.route.settings.ids;
+                let known = |stream: &Stream| attach::knows(stream, &cursor, ids);
+                if let Err(error) = catch_up(&upstream.route.engine, &stream, known).await {
+                    tracing::debug!(%error, "a client waits until it is known where it was");
+                    return Ok(attach::held(&upstream.route, &stream.head));
                 }
                 match attach::join(upstream.client(), &stream, &cursor) {
                     attach::Joined::Answer(response) => return Ok(response),

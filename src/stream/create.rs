@@ -96,10 +96,10 @@ impl NewStream {
         let keeper = self.journaled.map(|(replica, birth)| {
             let retain = stream.policy.retain;
             match self.beginning {
-                Beginning::Live(_) | Beginning::Held if self.unknown => {
+                Beginning::Live { .. } | Beginning::Held if self.unknown => {
                     Keeper::unknown(replica, Role::Alone, &birth)
                 }
-                Beginning::Live(_) | Beginning::Held => Keeper::owner(replica, &birth, retain),
+                Beginning::Live { .. } | Beginning::Held => Keeper::owner(replica, &birth, retain),
                 Beginning::Kept => Keeper::unknown(replica, Role::Waiting, &birth),
             }
         });

@@ -15,6 +15,7 @@ pub mod backoff;
 pub mod create;
 mod epochs;
 mod finish;
+mod gap;
 pub mod id;
 mod keeper;
 pub mod key;
@@ -31,4 +32,4 @@ pub mod stream;
 mod upstream;
 mod writer;
 
-pub use writer::gap_data;
+pub use gap::{gap_comment, gap_data};

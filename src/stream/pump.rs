@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
 use super::finish::Finish;
+use super::gap::announced_gap;
 use super::id::is_header_safe;
 use super::keeper::Keeper;
 use super::policy::{Ids, Kind, UpstreamResume};
@@ -63,7 +64,7 @@ pub struct Pump {
     forgotten: bool,
     /// It runs although nobody reads it, and is counted as such.
     detached: bool,
-    /// Another process is to have the upstream, if one wants it.
+    /// Another process is to have the upstream, as soon as one wants it.
     handing_over: bool,
     /// What is here of the stream is of no more use.
     torn: bool,
@@ -83,7 +84,13 @@ struct Run {
 /// How a stream begins.
 pub enum Beginning {
     /// With an upstream that has just answered.
-    Live(UpstreamBody),
+    Live {
+        /// What it sends.
+        body: UpstreamBody,
+        /// Whether it says itself that it does not go on from the id it was
+        /// given.
+        gap: bool,
+    },
     /// Without one: it is sought while readers are held.
     Held,
     /// As a journal says: it follows another process, or goes on where one left
@@ -119,8 +126,11 @@ impl Pump {
         let asked = opened_with.is_some();
         let mut writer = Writer::new(stream.epoch(), policy.rules(), opened_with);
         let (session, upstream) = match beginning {
-            Beginning::Live(body) => {
+            Beginning::Live { body, gap } => {
                 writer.begin_connection(asked);
+                if gap {
+                    writer.announce(None);
+                }
                 let connection = Connection::new(body, &policy.observer, now);
                 (Session::live(terms, now), Upstream::Open(connection))
             }
@@ -306,11 +316,13 @@ impl Pump {
         self.upstream = Upstream::None;
         match answer {
             Ok(Answer::Stream { body, gap }) => {
-                self.asked &= !gap;
                 observer.observe(Signal::UpstreamHead(now.duration_since(since)));
                 self.session.opened(now);
                 self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
                 self.writer.begin_connection(self.asked);
+                if gap {
+                    self.writer.announce(None);
+                }
                 self.upstream = Upstream::Open(Connection::new(body, &observer, now));
             }
             Ok(Answer::Refused(refusal)) => {
@@ -421,7 +433,8 @@ impl Pump {
 
     fn report_gap(&self, lost: Option<u64>) {
         self.observe(Signal::Gap(GapReason::Upstream));
-        let text = "gap: the upstream reconnected and could not show that nothing was lost";
+        let text = "gap: the upstream reconnected, and cannot show that nothing was lost, \
+                    or says that something was";
         // A backend that restarts does this to every private stream at once.
         match self.stream.policy.kind {
             Kind::Shared => tracing::info!(lost, "{text}"),
@@ -429,7 +442,12 @@ impl Pump {
         }
     }
 
+    /// A courtesy, and forgotten, unless it tells of a gap: that one must reach
+    /// those who are away just now, too.
     fn comment(&mut self, text: &[u8]) {
+        if let Some(lost) = announced_gap(text) {
+            return self.writer.announce(lost);
+        }
         let mut line = BytesMut::with_capacity(text.len() + 2);
         encode_comment(&mut line, text);
         self.stream.log.comment(self.writer.last(), line.freeze());
@@ -499,8 +517,8 @@ impl Pump {
     // === Making things match the session's state ===
 
     async fn settle(&mut self) {
-        if std::mem::take(&mut self.handing_over) {
-            self.hand_over().await;
+        if self.handing_over && self.hand_over().await {
+            self.handing_over = false;
         }
         self.failed &= self.session.state() == State::Failed;
         let phase = match self.session.state() {
@@ -652,6 +670,8 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.stream.abandon();
+        // Before the keeper: whoever is owner next connects at once.
+        self.upstream = Upstream::None;
         self.drop_keeper();
         if self.stream.log.ending().is_none() {
             self.stream.log.end(Ending::Aborted("stream abandoned"));
@@ -683,7 +703,7 @@ impl std::fmt::Debug for Pump {
 impl std::fmt::Debug for Beginning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Live(_) => "Live",
+            Self::Live { .. } => "Live",
             Self::Held => "Held",
             Self::Kept => "Kept",
         })

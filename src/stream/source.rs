@@ -33,7 +33,7 @@ pub enum Answer {
     Stream {
         /// What it sends.
         body: UpstreamBody,
-        /// Whether it says itself that it cannot go on from the id it was given,
+        /// Whether it says itself that it does not go on from the id it was given,
         /// as a proxy of this kind does.
         gap: bool,
     },

@@ -271,58 +271,54 @@ impl Stream {
         self.epochs().place(id, high)
     }
 
-    /// The same, of a log that may be behind its owner's: whoever has seen that
-    /// event did so elsewhere, and it is on its way. Not waited for longer than
-    /// this.
-    pub(crate) async fn reach(&self, id: &EventId, patience: Duration) -> Option<u64> {
-        if let Some(seq) = self.place(id) {
-            return Some(seq);
-        }
-        if !self.control().account.follows {
-            return None;
+    /// Waits for a log that may be behind its owner's: what a client was given
+    /// elsewhere is on its way. Not for longer than this; whether it is known.
+    pub(crate) async fn reach(&self, known: impl Fn(&Self) -> bool, patience: Duration) -> bool {
+        if known(self) || !self.control().account.follows {
+            return known(self);
         }
         let mut reader = self.log.attach(Position::Live).reader;
         let reached = async {
             loop {
                 let next = std::future::poll_fn(|cx| reader.poll_next(cx)).await;
-                match (self.place(id), next) {
-                    (None, Next::Ended(_) | Next::Lagged(_)) => return None,
-                    (None, _) => {}
-                    (place, _) => return place,
+                if known(self) || matches!(next, Next::Ended(_) | Next::Lagged(_)) {
+                    return known(self);
                 }
             }
         };
-        tokio::time::timeout(patience, reached).await.ok().flatten()
+        let reached = tokio::time::timeout(patience, reached).await;
+        reached.unwrap_or_else(|_| known(self))
     }
 
     /// Adds a reader; `None` if the stream was forgotten meanwhile.
     pub fn attach(self: &Arc<Self>, position: Position) -> Option<(Subscription, Attached)> {
-        {
-            let mut control = self.control();
-            if control.account.phase == Phase::Gone {
-                return None;
-            }
-            control.readers += 1;
-            control.unread_since = None;
-            Self::notify(control);
-        }
+        let presence = self.enter()?;
         self.policy.observer.observe(Signal::ClientOpened);
-        let subscription = Subscription {
-            stream: Arc::clone(self),
-        };
+        let subscription = Subscription { presence };
         Some((subscription, self.log.attach(position)))
     }
 
-    fn detach(&self) {
+    /// Makes it count as read; `None` if it was forgotten meanwhile.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Presence> {
+        let mut control = self.control();
+        if control.account.phase == Phase::Gone {
+            return None;
+        }
+        control.readers += 1;
+        control.unread_since = None;
+        Self::notify(control);
+        Some(Presence {
+            stream: Arc::clone(self),
+        })
+    }
+
+    fn exit(&self) {
         let mut control = self.control();
         control.readers -= 1;
         if control.readers == 0 {
             control.unread_since = Some(Instant::now());
             Self::notify(control);
-        } else {
-            drop(control);
         }
-        self.policy.observer.observe(Signal::ClientClosed);
     }
 
     /// Asks for a fresh upstream connection.
@@ -471,22 +467,35 @@ impl fmt::Debug for Stream {
     }
 }
 
+/// While it lives, the stream is read.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    stream: Arc<Stream>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.stream.exit();
+    }
+}
+
 /// A reader's share in a stream: while it lives, the stream is read.
 #[derive(Debug)]
 pub struct Subscription {
-    stream: Arc<Stream>,
+    presence: Presence,
 }
 
 impl Subscription {
     /// The stream.
     pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
+        &self.presence.stream
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.stream.detach();
+        let observer = &self.stream().policy.observer;
+        observer.observe(Signal::ClientClosed);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use bytes::{Bytes, BytesMut};
 
+use super::gap::gap_data;
 use super::id::{Epoch, IdWriter, MAX_CURSOR, is_header_safe};
 use super::overlap::{Dense, Overlap, Verdict};
 use super::policy::{Ids, UpstreamResume};
@@ -48,6 +49,9 @@ pub(crate) struct Writer {
     connected: bool,
     overlap: Option<Overlap>,
     dense: Dense,
+    /// The upstream itself told of a gap before its next block, and of how many
+    /// events if it knew.
+    announced: Option<Option<u64>>,
 }
 
 /// What became of a block.
@@ -80,6 +84,7 @@ impl Writer {
             connected: false,
             overlap: None,
             dense: Dense::default(),
+            announced: None,
         }
     }
 
@@ -130,6 +135,12 @@ impl Writer {
         }
     }
 
+    /// The upstream, a proxy as well, says that it lost so many events before
+    /// its next block: first in its head, then, when it knows more, in a comment.
+    pub(crate) fn announce(&mut self, lost: Option<u64>) {
+        self.announced = Some(lost);
+    }
+
     /// Position of the last block, taken or not.
     pub(crate) fn last(&self) -> u64 {
         self.next - 1
@@ -143,7 +154,7 @@ impl Writer {
     /// Whether there is a gap that the log does not know of yet.
     pub(crate) fn has_gap(&self) -> bool {
         let is_gap = |seam: &Seam| matches!(seam.kind, SeamKind::Gap { .. });
-        self.seams.iter().any(is_gap)
+        self.announced.is_some() || self.seams.iter().any(is_gap)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -171,6 +182,7 @@ impl Writer {
             Some(Verdict::Fresh(kind)) => Some(kind),
             None => None,
         };
+        let seam = self.with_announced(seam);
         if let Some(kind) = seam {
             self.open_seam(kind);
         }
@@ -214,6 +226,18 @@ impl Writer {
             self.overlap = None;
         }
         Some(verdict)
+    }
+
+    /// What the upstream says it lost counts for more than what was declared of
+    /// it, and for less than a number or a snapshot.
+    fn with_announced(&mut self, seam: Option<SeamKind>) -> Option<SeamKind> {
+        let Some(lost) = self.announced.take() else {
+            return seam;
+        };
+        match seam {
+            Some(SeamKind::Gap { lost: Some(_) } | SeamKind::Snapshot) => seam,
+            _ => Some(SeamKind::Gap { lost }),
+        }
     }
 
     fn open_seam(&mut self, kind: SeamKind) {
@@ -329,14 +353,6 @@ pub(crate) fn restamp(blocks: &mut [u8], entries: &[Entry], from: Epoch, to: Epo
         if line.starts_with(&own) {
             line[at..at + to.as_bytes().len()].copy_from_slice(to.as_bytes());
         }
-    }
-}
-
-/// The data of a gap event: one JSON object.
-pub fn gap_data(reason: &str, lost: Option<u64>) -> String {
-    match lost {
-        Some(lost) => format!("{{\"reason\":\"{reason}\",\"lost\":{lost}}}"),
-        None => format!("{{\"reason\":\"{reason}\"}}"),
     }
 }
 

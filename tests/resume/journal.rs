@@ -157,6 +157,48 @@ async fn a_drain_hands_the_upstream_over_at_once() {
     drain.await.unwrap();
 }
 
+/// One that comes while the process ends is not noticed at once; the upstream is
+/// handed over as soon as it is.
+#[tokio::test(start_paused = true)]
+async fn a_drain_hands_over_to_one_that_comes_late() {
+    let world = World::new();
+    let layer = || resumable().shared();
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let _first = one.app.get("/e", "").await;
+    let engine = one.engine.clone();
+    let drain = tokio::spawn(async move { engine.drain(secs(5), secs(10)).await });
+    quiet().await;
+    let mut second = two.app.get("/e", "").await;
+    quiet().await;
+    assert_eq!((world.upstream.count(), world.upstream.open()), (2, 1));
+    world.upstream.pipe(1).send(numbered(1..=1));
+    assert_eq!(second.data(1).await, ["1"]);
+    drain.abort();
+}
+
+/// Although it does not know that others want it.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_ends_lets_its_upstream_go_before_its_stream() {
+    let world = World::new();
+    let layer = || resumable().shared();
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let mut first = one.app.get("/e", "").await;
+    quiet().await;
+    one.desk.deaf(true);
+    let mut second = two.app.get("/e", "").await;
+    let engine = one.engine.clone();
+    let drain = tokio::spawn(async move { engine.drain(secs(5), secs(10)).await });
+    quiet().await;
+    assert_eq!((world.upstream.count(), world.upstream.open()), (1, 1));
+    assert_eq!(first.rest().await.1, End::Clean);
+    drop(first);
+    drain.await.unwrap();
+    quiet().await;
+    assert_eq!((world.upstream.count(), world.upstream.open()), (2, 1));
+    world.upstream.pipe(1).send(numbered(1..=1));
+    assert_eq!(second.data(1).await, ["1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_one_shot_is_read_through_another_process_and_never_sent_again() {
     let world = World::new();
@@ -449,29 +491,4 @@ async fn a_named_layer_finds_its_streams_wherever_it_stands() {
     let stranger = App::new(&first, &world.upstream).get("/e", &id).await;
     assert_eq!(world.upstream.count(), 2);
     drop(stranger);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_id_that_is_ahead_of_a_follower_is_waited_for() {
-    let world = World::new();
-    let layer = || resumable().shared();
-    let (one, two) = (world.process(layer()), world.process(layer()));
-    let mut first = one.app.get("/e", "").await;
-    let _second = two.app.get("/e", "").await;
-    quiet().await;
-    two.desk.deaf(true);
-    world.upstream.pipe(0).send(event(1) + &event(2));
-    let _first = first.event().await;
-    let ahead = first.event().await.id;
-    let app = two.app.clone();
-    let back = tokio::spawn(async move { app.get("/e", &ahead).await });
-    quiet().await;
-    assert!(!back.is_finished());
-    two.desk.deaf(false);
-    let mut back = back.await.unwrap();
-    world.upstream.pipe(0).send(event(3));
-    assert_eq!(
-        (back.resumed().to_owned(), back.data(1).await),
-        ("exact".to_owned(), numbers(3..=3))
-    );
 }

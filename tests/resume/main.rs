@@ -17,6 +17,7 @@ mod drain;
 mod head;
 mod heartbeats;
 mod journal;
+mod journal_behind;
 mod journal_chaos;
 mod journal_fences;
 mod journal_names;

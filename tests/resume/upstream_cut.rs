@@ -114,6 +114,29 @@ async fn an_upstream_that_tells_of_a_gap_is_believed() {
     assert_eq!(other.resumed(), "gap");
 }
 
+/// In its head, and again in a comment when it knows more: one gap.
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_an_upstream_tells_of_twice_is_told_once() {
+    let upstream = Upstream::new(|_: &Call| {
+        let told = " sse-resume gap reason=trimmed lost=4\n";
+        let text = format!(":\n:{told}{}", event_with_id(9, "x"));
+        let mut answer = sse(Script::held_after(text));
+        answer
+            .headers_mut()
+            .insert("sse-resume", "gap".parse().unwrap());
+        answer
+    });
+    let seen = Seen::new();
+    let layer = SseLayer::new().resume(UpstreamResume::LastEventId);
+    let layer = layer.observer(seen.clone());
+    let mut client = App::new(&layer, &upstream).get("/e", "4").await;
+    assert_eq!(client.resumed(), "gap");
+    assert_eq!(client.data(1).await, ["x"]);
+    let gap = " sse-resume gap reason=upstream lost=4".to_owned();
+    assert_eq!(gap_comments(&client), [&gap]);
+    assert_eq!(seen.gaps(), [GapReason::Upstream]);
+}
+
 /// Ids that are not dense, and nothing repeated: nobody can tell.
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_does_not_resume_leaves_a_gap() {

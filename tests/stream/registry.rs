@@ -36,7 +36,10 @@ fn build(registry: &Arc<Registry>, key: Option<Key>) -> (Arc<Stream>, Box<Pump>)
         scope: Box::default(),
         opened_with: None,
         source: None,
-        beginning: Beginning::Live(Pipe::new().body()),
+        beginning: Beginning::Live {
+            body: Pipe::new().body(),
+            gap: false,
+        },
     };
     new.build(registry)
 }

@@ -324,10 +324,11 @@ fn complete_lets_a_one_shot_finish_alone() {
     let complete = Linger::Complete;
     let (mut session, now) = read(Terms {
         linger: complete,
+        max_runtime: secs(7200),
         ..one_shot()
     });
     session.readers(0, now);
-    assert_eq!(session.deadline(), None);
+    assert_eq!(session.deadline(), Some(now + secs(7200)));
     session.closed(true, now + secs(3600), 0.5);
     assert_eq!(session.state(), COMPLETE);
     assert_eq!(session.deadline(), Some(now + secs(4200)));
@@ -348,6 +349,7 @@ fn complete_does_not_wait_for_ever_with_a_full_buffer() {
     let stuck = || {
         read(Terms {
             linger: Linger::Complete,
+            max_runtime: secs(7200),
             ..one_shot()
         })
     };

@@ -311,7 +311,10 @@ impl Setup {
             beginning: if self.held {
                 Beginning::Held
             } else {
-                Beginning::Live(pipe.body())
+                Beginning::Live {
+                    body: pipe.body(),
+                    gap: false,
+                }
             },
         };
         let (stream, pump) = new.build(&self.registry);

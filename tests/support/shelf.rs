@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tower_sse::journal::{
-    Appended, Claim, Journal, JournalError, Kept, Name, News, OnLoss, Record, Replica, Reply,
+    Appended, Claim, Health, Journal, JournalError, Kept, Name, News, OnLoss, Record, Replica,
+    Reply,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -326,6 +327,13 @@ impl Journal for Desk {
 
     fn on_loss(&self) -> OnLoss {
         self.on_loss
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            durable: !self.standing().away,
+            ..Health::default()
+        }
     }
 }
 

@@ -178,17 +178,18 @@ impl Pump {
         }
     }
 
-    /// Lets another process have the upstream, if one has readers for it.
-    pub(super) async fn hand_over(&mut self) {
+    /// Lets another process have the upstream, if one has readers for it. Whether
+    /// that was done.
+    pub(super) async fn hand_over(&mut self) -> bool {
         let Some(keeper) = &mut self.keeper else {
-            return;
+            return false;
         };
         if keeper.role != Role::Owner || !keeper.read_elsewhere || self.source.is_none() {
-            return;
+            return false;
         }
         self.disconnect().await;
         let Some(keeper) = self.keeper.as_mut().filter(|k| k.role == Role::Owner) else {
-            return;
+            return true;
         };
         if let Some(released) = keeper.release()
             && let Err(error) = released.await
@@ -196,6 +197,7 @@ impl Pump {
             tracing::warn!(%error, "others take the stream over when its lease ends");
         }
         self.disown();
+        true
     }
 
     // === News ===
@@ -299,6 +301,7 @@ impl Pump {
         if !proved && before != Role::Alone {
             self.change_epoch();
         }
+        self.count_readers();
         self.session.owned(Instant::now());
         self.give_back(last).await;
     }
@@ -339,6 +342,7 @@ impl Pump {
         keeper.role = Role::Follower;
         // Only owners are told.
         keeper.read_elsewhere = false;
+        self.count_readers();
         self.upstream = Upstream::None;
         // What it decoded was not published and is not going to be.
         self.writer.take();

@@ -454,7 +454,48 @@ fn no_gap_event_without_a_gap() {
     bench.feed("id: 1\ndata: a\n\n");
     bench.seam(true, "id: 5\ndata: e\n\n");
     assert!(!bench.text().contains("sse-gap"));
-    assert_eq!(gap_data("x", None), "{\"reason\":\"x\"}");
+}
+
+#[test]
+fn what_the_upstream_says_it_lost_is_a_gap() {
+    let mut bench = Bench::new(Rules {
+        resume: UpstreamResume::LastEventId,
+        ..rules()
+    });
+    bench.feed("id: a\ndata: a\n\n");
+    // Within a connection, and on a new one that is declared to go on.
+    bench.writer.announce(Some(2));
+    assert!(bench.writer.has_gap(), "known before the next block");
+    let gap = |lost| Accepted::Appended(Some(SeamKind::Gap { lost }));
+    assert_eq!(bench.feed("id: d\ndata: d\n\n"), [gap(Some(2))]);
+    assert_eq!(bench.feed("id: e\ndata: e\n\n"), [Accepted::Appended(None)]);
+    bench.reconnect(true);
+    bench.writer.announce(None);
+    // What is repeated was not lost; what comes after it is another matter.
+    let accepted = bench.feed("id: e\ndata: e\n\nid: g\ndata: g\n\n");
+    assert_eq!(accepted, [Accepted::Repeated, gap(None)]);
+    assert!(bench.log.attach(Position::After(3)).gap);
+}
+
+#[test]
+fn a_number_or_a_snapshot_says_more_than_an_announcement() {
+    let mut bench = Bench::new(rules());
+    bench.feed("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n");
+    bench.reconnect(true);
+    bench.writer.announce(None);
+    let counted = SeamKind::Gap { lost: Some(1) };
+    let accepted = bench.feed("id: 5\ndata: e\n\n");
+    assert_eq!(accepted, [Accepted::Appended(Some(counted))]);
+
+    let mut bench = Bench::new(Rules {
+        resume: UpstreamResume::Snapshot,
+        ..rules()
+    });
+    bench.feed("data: a\n\n");
+    bench.reconnect(false);
+    bench.writer.announce(Some(7));
+    let accepted = bench.feed("data: b\n\n");
+    assert_eq!(accepted, [Accepted::Appended(Some(SeamKind::Snapshot))]);
 }
 
 #[test]
