@@ -375,7 +375,7 @@ fn complete_does_not_wait_for_ever_with_a_full_buffer() {
     assert_eq!(session.deadline(), None);
     session.blocked(false, deadline);
     session.readers(0, deadline);
-    assert_eq!(session.deadline(), None);
+    assert_eq!(session.deadline(), Some(now + secs(7200)));
     session.blocked(true, deadline);
     session.tick(deadline + retain, 0.5);
     assert!(aborted(&session));
