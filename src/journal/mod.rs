@@ -172,7 +172,8 @@ pub enum News {
     /// The journal is out of reach, and the stream is to go on without it, by
     /// itself and under a new epoch, until it is owned or disowned.
     Alone,
-    /// Whether replicas that follow have readers.
+    /// Whether replicas that follow have readers. None have until it is said,
+    /// each time the stream becomes this replica's.
     Readers(bool),
     /// What this log has is not how others know the stream: it must be
     /// forgotten here, and its readers must come back.
@@ -186,6 +187,9 @@ pub struct Kept {
     pub head: Bytes,
     /// Its retained records, in order and without a hole.
     pub records: Vec<Record>,
+    /// Whether another process has it, as far as is known: if not, nobody has its
+    /// upstream, and what that sends is missed.
+    pub owned: bool,
     /// Its place. It follows; whether it is owned comes as [`News`], after the
     /// records that were appended meanwhile.
     pub replica: Box<dyn Replica>,

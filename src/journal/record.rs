@@ -43,6 +43,15 @@ pub(crate) struct Outline {
     pub(crate) low: u64,
 }
 
+#[cfg(feature = "disk")]
+impl Outline {
+    /// Whether its blocks have positions, which can be counted on from.
+    pub(crate) fn is_sane(&self) -> bool {
+        let end = self.first.checked_add(u64::from(self.blocks));
+        self.first > 0 && end.is_some_and(|end| end < u64::MAX >> 1)
+    }
+}
+
 impl Record {
     /// When it was appended, by the system's clock.
     pub fn time(&self) -> SystemTime {
@@ -107,10 +116,12 @@ impl Record {
         let _at = number(from)?;
         let _state = run(from)?;
         let blocks = u32::try_from(number(from)?).map_err(|_| Garbled)?;
-        if first == 0 || first.checked_add(u64::from(blocks)).is_none() {
-            return Err(Garbled);
+        let outline = Outline { first, blocks, low };
+        if outline.is_sane() {
+            Ok(outline)
+        } else {
+            Err(Garbled)
         }
-        Ok(Outline { first, blocks, low })
     }
 
     /// Reads a record that is all of `bytes`. What it holds shares their memory.

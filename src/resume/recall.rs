@@ -1,11 +1,12 @@
 //! Getting streams back from the journal: what another process has, or this
 //! one had before a restart.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::attach;
 use super::body::SseBody;
@@ -14,7 +15,7 @@ use super::inner::Inner;
 use super::open::{Place, Upstream, policy};
 use super::principal;
 use super::settings::Mode;
-use crate::journal::{self, JournalError, Kept, OnLoss, Replica};
+use crate::journal::{self, JournalError, Kept, News, OnLoss, Replica};
 use crate::stream::create::KeptStream;
 use crate::stream::id::{Epoch, EventId};
 use crate::stream::key::Key;
@@ -30,12 +31,15 @@ const ELSEWHERE: Duration = Duration::from_secs(30);
 /// Time between looks for it.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// An ended stream is nobody's, so it is this process's by then.
+const FREE: Duration = Duration::from_secs(2);
+
 /// What the journal makes of a key that is claimed here.
 pub(super) enum Recalled {
     /// The stream is to be opened.
     New(Option<Box<dyn Replica>>),
-    /// It is back.
-    Stream(Arc<Stream>),
+    /// It is back, and in the registry.
+    Stream,
     /// The journal has something else under that name.
     Unusable,
 }
@@ -93,18 +97,18 @@ where
             return Ok(None);
         };
         let stream = self.revive(kept, key, alias.cloned());
-        if let Some(stream) = &stream {
-            claimed.fill(stream);
+        if stream.is_some() {
+            claimed.filled();
         }
         Ok(stream)
     }
 
-    /// What the journal has under a key that is claimed here. An ended stream
-    /// makes room for a new one, unless this client had it.
+    /// What the journal has under a key that is claimed here; an ended stream
+    /// only if it is wanted.
     pub(super) async fn recall(
         &mut self,
         key: &Key,
-        cursor: &Cursor,
+        ended: bool,
     ) -> Result<Recalled, JournalError> {
         let engine = self.route.engine.clone();
         let name = engine.names().name(key);
@@ -116,14 +120,14 @@ where
                 journal::Claim::Mine(replica) => return Ok(Recalled::New(Some(replica))),
                 journal::Claim::Kept(kept) => kept,
             };
-            if KeptStream::is_ended(&kept) && !matches!(cursor, Cursor::Ours { .. }) {
-                if let Some(forgotten) = kept.replica.forget() {
-                    forgotten.await?;
+            if !ended && KeptStream::is_ended(&kept) {
+                if forget(kept.replica).await? {
+                    continue;
                 }
-                continue;
+                return Ok(Recalled::Unusable);
             }
             return Ok(match self.revive(kept, key.clone(), None) {
-                Some(stream) => Recalled::Stream(stream),
+                Some(_) => Recalled::Stream,
                 None => Recalled::Unusable,
             });
         }
@@ -139,6 +143,10 @@ where
         let shared = birth.kind == Kind::Shared;
         let theirs = birth.scope == scope && principal::same(&birth.principal, &principal);
         if shared != matches!(key, Key::Request(_)) || !(shared || theirs) {
+            return None;
+        }
+        // It would be asked for again by this request.
+        if birth.kind != Kind::OneShot && !self.is_get() {
             return None;
         }
         // On a shared route, a stream of one's own leads back into the shared one.
@@ -224,4 +232,27 @@ where
             "a request of that key was sent, and its answer is not known",
         ))
     }
+}
+
+/// Removes an ended stream from the journal, as only its owner may. Whether that
+/// was done.
+async fn forget(mut replica: Box<dyn Replica>) -> Result<bool, JournalError> {
+    replica.attend(true);
+    let owned = async {
+        loop {
+            match poll_fn(|cx| replica.poll_news(cx)).await {
+                News::Owned { .. } => return true,
+                News::Alone | News::Diverged => return false,
+                _ => {}
+            }
+        }
+    };
+    if !timeout(FREE, owned).await.unwrap_or(false) {
+        tracing::warn!("a stream that has ended is in the way; the next one is not kept");
+        return Ok(false);
+    }
+    if let Some(forgotten) = replica.forget() {
+        forgotten.await?;
+    }
+    Ok(true)
 }

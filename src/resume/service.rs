@@ -28,6 +28,7 @@ use crate::stream::key::Key;
 use crate::stream::policy::{Ids, Kind};
 use crate::stream::registry::{Claim, Claimed};
 use crate::stream::source::BoxError;
+use crate::stream::stream::Phase;
 
 /// A service whose event streams can be resumed. Made by
 /// [`SseLayer`](super::SseLayer).
@@ -258,7 +259,7 @@ where
         &upstream.route.settings.key,
         &upstream.parts,
     ));
-    let mut waited = false;
+    let (mut waited, mut over) = (false, false);
     loop {
         match upstream.registry().claim(&key) {
             Claim::Open(stream) => {
@@ -273,7 +274,10 @@ where
                         return upstream.open(Kind::Private, Place::Epoch).await;
                     }
                     // Its end is no answer to a client that has not read it.
-                    attach::Joined::Over => upstream.registry().remove(&key, &stream),
+                    attach::Joined::Over => {
+                        over |= matches!(stream.phase(), Phase::Ended(_));
+                        upstream.registry().remove(&key, &stream);
+                    }
                 }
             }
             // If whoever was first left before the answer, the next one is first:
@@ -288,9 +292,11 @@ where
                     .await;
             }
             Claim::Mine(claimed) => {
-                let replica = match upstream.recall(&key, &cursor).await {
-                    Ok(Recalled::Stream(stream)) => {
-                        claimed.fill(&stream);
+                // An ended stream makes room for a new one, unless this client had it.
+                let had = !over && matches!(cursor, Cursor::Ours { .. });
+                let replica = match upstream.recall(&key, had).await {
+                    Ok(Recalled::Stream) => {
+                        claimed.filled();
                         continue;
                     }
                     Ok(Recalled::New(replica)) => replica,

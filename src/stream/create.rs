@@ -8,10 +8,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::epochs::Epochs;
-use super::id::Epoch;
+use super::id::{Epoch, is_header_safe};
 use super::keeper::{Keeper, Role};
 use super::key::Key;
-use super::policy::{Ids, Kind};
+use super::policy::{Ids, Kind, UpstreamResume};
 use super::pump::{Beginning, Pump};
 use super::registry::Registry;
 use super::saved::{Birth, Saved};
@@ -123,10 +123,11 @@ impl KeptStream {
     /// [`Garbled`], if the journal's records are not such a stream's.
     pub fn build(self, registry: &Arc<Registry>) -> Result<(Arc<Stream>, Box<Pump>), Garbled> {
         let records = self.kept.records;
-        let saved = match records.last() {
+        let mut saved = match records.last() {
             Some(last) => Saved::decode(last.state.clone())?,
             None => Saved::new(&self.birth),
         };
+        saved.doubtful |= !self.kept.owned && !may_go_on(self.policy.resume, &saved);
         let opened_with = self.birth.opened_with;
         let stream = Arc::new(Stream::new(
             (self.key, self.alias),
@@ -137,7 +138,12 @@ impl KeptStream {
             self.scope,
             opened_with.as_ref(),
         ));
-        stream.log.with_mut(|ring| refill(ring, &records))?;
+        let floor = match self.birth.kind {
+            // It waits for a reader, however much there is.
+            Kind::OneShot => 0,
+            Kind::Private | Kind::Shared => u64::MAX,
+        };
+        stream.log.with_mut(|ring| refill(ring, &records, floor))?;
         if let Some(end) = saved.end {
             stream.finish(end);
         }
@@ -158,8 +164,18 @@ impl KeptStream {
     }
 }
 
-/// Appends what was kept, as old as it is.
-fn refill(ring: &mut Ring, records: &[Record]) -> Result<(), Garbled> {
+/// Whether an upstream that nobody has is said to resend what it has sent since.
+fn may_go_on(resume: UpstreamResume, saved: &Saved) -> bool {
+    let asks = || saved.last_id.as_ref().is_some_and(|id| is_header_safe(id));
+    match resume {
+        UpstreamResume::None => false,
+        UpstreamResume::LastEventId => asks(),
+        UpstreamResume::Snapshot => true,
+    }
+}
+
+/// Appends what was kept, as old as it is. Nothing after `floor` is trimmed.
+fn refill(ring: &mut Ring, records: &[Record], floor: u64) -> Result<(), Garbled> {
     let (now, today) = (Instant::now(), SystemTime::now());
     let first = records.first().map_or(1, |record| record.batch.first);
     ring.begin_after(first - 1);
@@ -173,7 +189,7 @@ fn refill(ring: &mut Ring, records: &[Record]) -> Result<(), Garbled> {
         ring.append(&record.batch, now.checked_sub(age).unwrap_or(now));
     }
     let low = records.last().map_or(0, |record| record.low);
-    ring.trim(now, u64::MAX);
+    ring.trim(now, floor);
     ring.trim_up_to(low);
     Ok(())
 }

@@ -39,6 +39,10 @@ impl Epochs {
     /// Goes on under another epoch after the position `last`.
     pub(crate) fn begin(&mut self, next: Epoch, last: u64) {
         let former = std::mem::replace(&mut self.current, next);
+        // What they had beyond it is lost: others come in its place.
+        for (_, end) in &mut self.former {
+            *end = last.min(*end);
+        }
         self.former.push((former, last));
         if self.former.len() > FORMER {
             self.former.remove(0);
@@ -106,6 +110,18 @@ mod tests {
         later.begin(third, 200);
         assert!(later.continue_from(&ours, 100));
         assert!(!Epochs::new(second).continue_from(&ours, 0));
+    }
+
+    #[test]
+    fn what_was_lost_is_not_taken_for_what_comes_in_its_place() {
+        let [first, second, third] = [(); 3].map(|()| Epoch::shared().unwrap());
+        let mut epochs = Epochs::new(first);
+        epochs.begin(second, 8);
+        epochs.begin(third, 5);
+        assert_eq!(epochs.place(&id(first, 5), 20), Some(5));
+        for lost in [id(first, 6), id(first, 8), id(second, 6)] {
+            assert_eq!(epochs.place(&lost, 20), None);
+        }
     }
 
     #[test]

@@ -162,6 +162,7 @@ impl Pump {
     /// Boxed, because a future has room for `self` once per place it is moved
     /// to: by value, every stream cost 2.8 KiB more.
     pub async fn run(mut self: Box<Self>) {
+        self.count_kept();
         loop {
             self.settle().await;
             if self.torn || self.session.is_over() && self.stream.leave() {
@@ -242,7 +243,7 @@ impl Pump {
         if orders.evict {
             self.session.evict();
         }
-        if orders.reset && self.may_reset(now) {
+        if orders.reset && !self.follows() && self.may_reset(now) {
             self.afresh = true;
             self.session.reset(now);
         }
@@ -441,6 +442,13 @@ impl Pump {
         }
     }
 
+    /// What a journal gave back is in memory like all else.
+    fn count_kept(&self) {
+        if self.keeper.is_some() {
+            self.account(self.stream.log.trim(self.hold(), Instant::now()));
+        }
+    }
+
     /// What may be trimmed while the stream is live.
     fn hold(&self) -> Hold {
         match self.stream.policy.kind {
@@ -448,6 +456,8 @@ impl Pump {
             Kind::Shared => Hold::Nothing,
             // One client, one upstream: it sets the pace, as without a proxy.
             Kind::Private => Hold::Unread,
+            // Those who read elsewhere have it from the journal.
+            Kind::OneShot if self.is_read_elsewhere_only() => Hold::Nothing,
             // A one-shot cannot be asked for again: wait for a reader.
             Kind::OneShot => Hold::UntilRead,
         }
@@ -490,6 +500,8 @@ impl Pump {
                 // Once: readers that come later are not concerned.
                 if !std::mem::replace(&mut self.failed, true) {
                     self.stream.log.abort_readers("upstream gone");
+                    // Those who read elsewhere hear it from whoever tries next.
+                    self.hand_over().await;
                 }
                 Phase::Resting
             }

@@ -81,6 +81,11 @@ impl Claimed {
         self.open = true;
         self.registry.insert(self.key.clone(), stream);
     }
+
+    /// The stream is in its place, and moves already: it may be gone again.
+    pub(crate) fn filled(mut self) {
+        self.open = true;
+    }
 }
 
 impl Drop for Claimed {

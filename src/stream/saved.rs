@@ -43,6 +43,9 @@ pub(crate) struct Saved {
     pub(crate) last_id: Option<Bytes>,
     /// A gap is to be feared that no seam tells of yet.
     pub(crate) doubtful: bool,
+    /// More was published under these epochs than the journal has: whoever goes
+    /// on from here needs another.
+    pub(crate) partial: bool,
     pub(crate) end: Option<End>,
 }
 
@@ -112,6 +115,7 @@ impl Saved {
             ids: Ids::Auto,
             last_id: birth.opened_with.clone(),
             doubtful: false,
+            partial: false,
             end: None,
         }
     }
@@ -132,6 +136,7 @@ impl Saved {
         });
         put_option(&mut out, self.last_id.as_deref());
         out.put_u8(u8::from(self.doubtful));
+        out.put_u8(u8::from(self.partial));
         match self.end {
             None => out.put_u8(0),
             Some(End::Upstream(Ending::Complete)) => out.put_u8(1),
@@ -159,6 +164,7 @@ impl Saved {
         };
         let last_id = option(from)?;
         let doubtful = byte(from)? != 0;
+        let partial = byte(from)? != 0;
         let end = match byte(from)? {
             0 => None,
             1 => Some(End::Upstream(Ending::Complete)),
@@ -173,6 +179,7 @@ impl Saved {
             ids,
             last_id,
             doubtful,
+            partial,
             end,
         })
     }
@@ -239,6 +246,7 @@ mod tests {
                 ids: Ids::Preserve,
                 last_id: Some(Bytes::from_static(b"x")),
                 doubtful: end.is_none(),
+                partial: end.is_some(),
                 end,
             }
         })

@@ -103,6 +103,9 @@ fn what_is_doubted_once_is_doubted_until_it_goes_on() {
             let disk = open(&machine, Sync::Never);
             let mut kept = find(&disk, "a").await.unwrap();
             assert_eq!(owned(&mut kept.replica), (false, 10));
+            // This begins a segment, behind which the damage does not show.
+            let mut other = begin(&disk, "other");
+            append(&mut other, record(1, 0, &["x"])).await.unwrap();
             machine.kill();
         }
         let disk = open(&machine, Sync::Never);
@@ -152,6 +155,36 @@ fn a_missing_segment_leaves_no_hole() {
             assert_eq!(owned(&mut kept.replica), (false, 1));
             machine.kill();
         }
+    });
+}
+
+/// What a file system puts behind the end of a file after a loss of power may
+/// have been good elsewhere.
+#[test]
+fn a_frame_of_another_segment_is_none() {
+    runtime().block_on(async {
+        let machine = Machine::new(1);
+        let mut settings = settings(Sync::Never);
+        settings.segment_bytes = 1 << 10;
+        let disk = Disk::open_in(settings.clone(), machine.mount()).unwrap();
+        let filler = "x".repeat(400);
+        let mut replica = begin(&disk, "a");
+        for at in 1..=6 {
+            append(&mut replica, record(at, 0, &[&filler]))
+                .await
+                .unwrap();
+        }
+        machine.kill();
+        let mut files = machine.files();
+        let frames = files[SEGMENT][36..].to_vec();
+        let name = |name: &&String| name.ends_with(".segment");
+        let last = files.keys().rfind(name).unwrap().clone();
+        files.get_mut(&last).unwrap().extend(frames);
+        let machine = Machine::with_files(&files);
+        let disk = Disk::open_in(settings, machine.mount()).unwrap();
+        let mut kept = find(&disk, "a").await.unwrap();
+        assert_eq!(kept.records.len(), 6);
+        assert_eq!(owned(&mut kept.replica), (false, 6));
     });
 }
 

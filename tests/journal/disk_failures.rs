@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use tower_sse::journal::disk::Sync;
+use tower_sse::journal::disk::{Disk, Sync};
 use tower_sse::journal::{Journal, News};
 
 use crate::disk_power::each_seed;
 use crate::sim::{Faults, Machine};
-use crate::support::{append, begin, find, news, open, owned, record, runtime, settings, settled};
+use crate::support::{
+    append, begin, find, name, news, open, owned, record, runtime, settings, settled,
+};
 use crate::world::{End, World};
 
 /// Some steps with faults, then without, and then a look at everything.
@@ -45,8 +47,8 @@ async fn failing(seed: u64, sync: Sync, faults: impl Fn(&mut fastrand::Rng) -> F
     world.restart(End::Kill).await;
 }
 
-fn any(rng: &mut fastrand::Rng) -> Option<(u64, u64)> {
-    Some((rng.u64(1..30), rng.u64(1..4)))
+fn any(rng: &mut fastrand::Rng) -> (u64, u64) {
+    (rng.u64(1..30), rng.u64(1..4))
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn a_write_that_fails_takes_nothing_with_it() {
     ] {
         each_seed(100, |seed| {
             let writes = |rng: &mut fastrand::Rng| Faults {
-                writes: any(rng),
+                writes: Some(any(rng)),
                 truncate: rng.bool(),
                 ..Faults::default()
             };
@@ -83,7 +85,7 @@ fn a_sync_that_fails_is_not_believed_later() {
     for sync in [Sync::Always, Sync::Interval(Duration::from_secs(1))] {
         each_seed(100, |seed| {
             let syncs = |rng: &mut fastrand::Rng| Faults {
-                syncs: any(rng),
+                syncs: Some(any(rng)),
                 ..Faults::default()
             };
             runtime().block_on(failing(seed, sync, syncs));
@@ -135,10 +137,86 @@ fn the_operator_is_told_and_so_is_the_stream() {
     });
 }
 
+#[test]
+fn a_directory_that_fails_takes_nothing_with_it() {
+    for sync in [Sync::Always, Sync::Interval(Duration::from_secs(1))] {
+        each_seed(100, |seed| {
+            let names = |rng: &mut fastrand::Rng| Faults {
+                names: Some(any(rng)),
+                ..Faults::default()
+            };
+            runtime().block_on(failing(seed, sync, names));
+        });
+    }
+}
+
+/// A segment is gone from the directory, but not for good: it is not there to
+/// be removed again.
+#[test]
+fn a_removal_that_fails_is_not_done_twice() {
+    runtime().block_on(async {
+        let machine = Machine::new(1);
+        let mut settings = settings(Sync::Never);
+        settings.segment_bytes = 1 << 10;
+        let disk = Disk::open_in(settings, machine.mount()).unwrap();
+        let mut replica = begin(&disk, "a");
+        let filler = "x".repeat(300);
+        machine.set_faults(Faults {
+            // The first segments are made, and one of them removed.
+            names: Some((3, 1)),
+            ..Faults::default()
+        });
+        let mut at = 1;
+        while disk.health().durable {
+            let record = record(at, at - 1, &[&filler]);
+            append(&mut replica, record).await.unwrap();
+            settled(&disk).await;
+            at += 1;
+        }
+        assert!(disk.health().detail.contains("could not be removed"));
+        machine.advance(Duration::from_secs(6));
+        settled(&disk).await;
+        assert!(disk.health().durable, "{:?}", disk.health());
+    });
+}
+
+/// Whoever waits for an answer gets one, whatever happens to the writer.
+#[test]
+fn a_writer_that_is_gone_keeps_nobody_waiting() {
+    runtime().block_on(async {
+        let machine = Machine::new(1);
+        let disk = open(&machine, Sync::Never);
+        let mut replica = begin(&disk, "a");
+        append(&mut replica, record(1, 0, &["one"])).await.unwrap();
+        machine.set_faults(Faults {
+            panic: true,
+            ..Faults::default()
+        });
+        let two = append(&mut replica, record(2, 0, &["two"])).await;
+        assert!(two.is_err());
+        let three = append(&mut replica, record(2, 0, &["three"])).await;
+        assert!(three.is_err());
+        assert!(disk.find(&name("a")).unwrap().await.is_err());
+        while disk.health().durable {
+            std::thread::yield_now();
+        }
+    });
+}
+
+/// The disk fails a sync, and is too full for a note of it.
+#[test]
+fn a_failed_sync_outlives_the_process_on_a_full_disk() {
+    a_failed_sync(Some((1, u64::MAX)));
+}
+
 /// The process dies before it could write down what a failed sync took: the
 /// kernel is the same, and yet proves nothing.
 #[test]
 fn a_failed_sync_outlives_the_process() {
+    a_failed_sync(None);
+}
+
+fn a_failed_sync(writes: Option<(u64, u64)>) {
     runtime().block_on(async {
         let machine = Machine::new(1);
         let sync = Sync::Interval(Duration::from_secs(1));
@@ -147,13 +225,17 @@ fn a_failed_sync_outlives_the_process() {
         append(&mut replica, record(1, 0, &["one"])).await.unwrap();
         machine.set_faults(Faults {
             syncs: Some((1, 1)),
+            writes,
             ..Faults::default()
         });
         machine.advance(Duration::from_secs(2));
         while disk.health().durable {
             settled(&disk).await;
         }
+        // It is known a little before it is noted.
+        settled(&disk).await;
         machine.kill();
+        machine.set_faults(Faults::default());
         drop((replica, disk));
         let disk = open(&machine, sync);
         if let Some(mut kept) = find(&disk, "a").await {

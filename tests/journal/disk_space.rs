@@ -1,7 +1,5 @@
 //! What is kept, for how long, and how much.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tower_sse::journal::disk::{Disk, DiskSettings, Sync};
 use tower_sse::journal::{Appended, Claim, Journal, News};
@@ -131,14 +129,14 @@ fn a_stream_goes_when_nobody_has_used_it_for_its_time() {
         append(&mut left, record(1, 0, &["x"])).await.unwrap();
         drop(left);
         settled(&disk).await;
-        machine.advance(RETAIN - Duration::from_secs(1));
+        machine.advance(RETAIN / 10 * 9);
         // This is a use of it.
         drop(find(&disk, "left").await.unwrap());
         settled(&disk).await;
-        machine.advance(RETAIN - Duration::from_secs(1));
+        machine.advance(RETAIN / 10 * 9);
         machine.kill();
         let disk = open(&machine, Sync::Never);
-        machine.advance(RETAIN - Duration::from_secs(1));
+        machine.advance(RETAIN / 10 * 9);
         drop(find(&disk, "left").await.unwrap());
         settled(&disk).await;
         machine.advance(RETAIN);

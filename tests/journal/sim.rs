@@ -38,6 +38,7 @@ struct State {
     faults: Faults,
     writes: u64,
     syncs: u64,
+    name_syncs: u64,
     /// Calls until everything stops.
     fuse: Option<u64>,
     rng: Rng,
@@ -64,6 +65,10 @@ pub(crate) struct Faults {
     pub(crate) writes: Option<(u64, u64)>,
     /// The same of syncs of files.
     pub(crate) syncs: Option<(u64, u64)>,
+    /// The same of syncs of the directory.
+    pub(crate) names: Option<(u64, u64)>,
+    /// A write brings its thread down.
+    pub(crate) panic: bool,
     /// Files can be cut no more.
     pub(crate) truncate: bool,
     /// A write takes only some of what it is given.
@@ -84,6 +89,7 @@ impl Machine {
                 faults: Faults::default(),
                 writes: 0,
                 syncs: 0,
+                name_syncs: 0,
                 fuse: None,
                 rng: Rng::with_seed(seed),
             })),
@@ -131,6 +137,7 @@ impl Machine {
         state.faults = faults;
         state.writes = 0;
         state.syncs = 0;
+        state.name_syncs = 0;
     }
 
     /// After so many more calls everything stops, as when the process is killed
@@ -282,19 +289,16 @@ impl Storage for Mount {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut state = self.state()?;
-        let file = match state.names.get(name).copied() {
-            Some(file) => {
-                state.files[file].truncate(0);
-                file
-            }
-            None => {
-                state.files.push(Content::default());
-                let file = state.files.len() - 1;
-                let change = Change::Put(name.to_owned(), file);
-                apply(&mut state.names, change.clone());
-                state.changes.push(change);
-                file
-            }
+        let file = if let Some(file) = state.names.get(name).copied() {
+            state.files[file].truncate(0);
+            file
+        } else {
+            state.files.push(Content::default());
+            let file = state.files.len() - 1;
+            let change = Change::Put(name.to_owned(), file);
+            apply(&mut state.names, change.clone());
+            state.changes.push(change);
+            file
         };
         Ok(self.opened(file))
     }
@@ -321,6 +325,9 @@ impl Storage for Mount {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state()?;
+        if !state.names.contains_key(name) {
+            return Err(ErrorKind::NotFound.into());
+        }
         let change = Change::Remove(name.to_owned());
         apply(&mut state.names, change.clone());
         state.changes.push(change);
@@ -329,6 +336,10 @@ impl Storage for Mount {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state()?;
+        state.name_syncs += 1;
+        if is_hit(state.faults.names, state.name_syncs) {
+            return Err(io::Error::other("input/output error"));
+        }
         state.kept = state.names.clone();
         state.changes.clear();
         Ok(())
@@ -384,6 +395,10 @@ impl File for Open {
             return Err(io::Error::other("dead"));
         }
         let mut state = self.state()?;
+        if state.faults.panic {
+            drop(state);
+            panic!("a mistake");
+        }
         state.writes += 1;
         let fails = is_hit(state.faults.writes, state.writes);
         let mut count = bytes.len();

@@ -8,7 +8,7 @@ use tower_sse::journal::disk::{Disk, DiskSettings, Sync};
 use tower_sse::journal::{Appended, Claim, Journal, News, Record, Replica};
 
 use crate::sim::Machine;
-use crate::support::{RETAIN, append, begin, find, name, news, owned, record, settled};
+use crate::support::{RETAIN, append, begin, name, news, owned, record, settled};
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -421,17 +421,6 @@ impl World {
             stream.appended(record, answer.is_ok());
         }
         stream.epoch += 1;
-    }
-
-    pub(crate) async fn drop_absent(&mut self) {
-        let mut at = 0;
-        while at < self.streams.len() {
-            if find(self.disk(), &self.streams[at].name).await.is_none() {
-                self.streams.swap_remove(at);
-            } else {
-                at += 1;
-            }
-        }
     }
 }
 

@@ -14,31 +14,31 @@ use crate::support::{
 };
 
 /// One process: its layer around the common upstream.
-struct Process {
-    app: App,
-    desk: Desk,
-    engine: Engine,
-    seen: Arc<Seen>,
+pub(crate) struct Process {
+    pub(crate) app: App,
+    pub(crate) desk: Desk,
+    pub(crate) engine: Engine,
+    pub(crate) seen: Arc<Seen>,
 }
 
-struct World {
-    shelf: Shelf,
-    upstream: Upstream,
+pub(crate) struct World {
+    pub(crate) shelf: Shelf,
+    pub(crate) upstream: Upstream,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             shelf: Shelf::default(),
             upstream: Upstream::piped(),
         }
     }
 
-    fn process(&self, layer: SseLayer) -> Process {
+    pub(crate) fn process(&self, layer: SseLayer) -> Process {
         self.process_that(layer, OnLoss::Pause)
     }
 
-    fn process_that(&self, layer: SseLayer, on_loss: OnLoss) -> Process {
+    pub(crate) fn process_that(&self, layer: SseLayer, on_loss: OnLoss) -> Process {
         let desk = self.shelf.desk(on_loss);
         let engine = Engine::with_journal(1 << 20, Arc::new(desk.clone()));
         let seen = Seen::new();
@@ -52,15 +52,15 @@ impl World {
     }
 }
 
-fn resumable() -> SseLayer {
+pub(crate) fn resumable() -> SseLayer {
     SseLayer::new().resume(UpstreamResume::LastEventId)
 }
 
-fn keyed() -> SseLayer {
+pub(crate) fn keyed() -> SseLayer {
     SseLayer::new().key_header(HeaderName::from_static("x-chat"))
 }
 
-fn numbered(range: std::ops::RangeInclusive<usize>) -> String {
+pub(crate) fn numbered(range: std::ops::RangeInclusive<usize>) -> String {
     range.map(|n| event_with_id(n, n)).collect()
 }
 
@@ -306,7 +306,7 @@ async fn a_failed_append_changes_the_epoch_and_is_made_good() {
     assert_eq!(world.upstream.count(), 1);
 }
 
-fn epoch(id: &str) -> String {
+pub(crate) fn epoch(id: &str) -> String {
     id.split('.').nth(1).unwrap().to_owned()
 }
 

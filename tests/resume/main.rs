@@ -16,6 +16,8 @@ mod head;
 mod heartbeats;
 mod journal;
 mod journal_chaos;
+mod journal_fences;
+mod journal_roles;
 mod limits;
 mod named;
 mod one_shot;

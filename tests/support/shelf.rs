@@ -8,12 +8,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tower_sse::journal::{
     Appended, Claim, Journal, JournalError, Kept, Name, News, OnLoss, Record, Replica, Reply,
 };
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shelf(Arc<Mutex<State>>);
+pub(crate) struct Shelf(Arc<Mutex<State>>, Arc<Notify>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,6 +23,8 @@ struct State {
     replicas: u64,
     /// So many appends fail from now on.
     failing: usize,
+    /// After so many more appends, no append is answered.
+    stalling: Option<usize>,
     /// What was acknowledged may be gone.
     lossy: bool,
 }
@@ -61,6 +64,21 @@ impl Shelf {
         self.state().failing = appends;
     }
 
+    /// After so many more appends, none is answered.
+    pub(crate) fn stall_after(&self, appends: usize) {
+        self.state().stalling = Some(appends);
+    }
+
+    /// Appends are answered again.
+    pub(crate) fn flow(&self) {
+        self.state().stalling = None;
+    }
+
+    /// As are those that were not.
+    pub(crate) fn catch_up(&self) {
+        self.1.notify_waiters();
+    }
+
     /// Loses the last records of all streams, as a restart without its data.
     pub(crate) fn lose(&self, records: usize) {
         let mut state = self.state();
@@ -71,6 +89,11 @@ impl Shelf {
             stream.owner = None;
             stream.wake();
         }
+    }
+
+    /// Nothing more is lost: what is there is all that was acknowledged since.
+    pub(crate) fn trust(&self) {
+        self.state().lossy = false;
     }
 
     /// Whoever owns a stream does so no longer.
@@ -210,10 +233,12 @@ impl Desk {
         let head = stream.head.clone()?;
         let records = stream.records.iter().map(|(_, record)| record.clone());
         let records = records.collect();
+        let owned = stream.owner.is_some();
         drop(state);
         Some(Kept {
             head,
             records,
+            owned,
             replica: self.sit(name, Role::Follower),
         })
     }
@@ -344,6 +369,7 @@ impl Place {
             if stream.owner.is_none() && read {
                 stream.owner = Some(self.id);
                 self.role = Role::Owner;
+                self.told = false;
                 let last = stream.last();
                 return Some(News::Owned {
                     continuous: !lossy,
@@ -354,6 +380,18 @@ impl Place {
         }
         let read = stream.read_beside(self.id);
         (std::mem::replace(&mut self.told, read) != read).then_some(News::Readers(read))
+    }
+
+    fn is_stalled(&self) -> bool {
+        let mut state = self.desk.shelf.state();
+        match &mut state.stalling {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
     }
 
     fn append(&mut self, record: &Record) -> Result<Appended, JournalError> {
@@ -393,6 +431,12 @@ impl Replica for Seat {
 
     fn append(&mut self, record: Record) -> Option<Reply<Appended>> {
         let mut place = self.0.clone();
+        if self.0.is_stalled() {
+            return Some(Box::pin(async move {
+                place.desk.shelf.1.notified().await;
+                place.append(&record)
+            }));
+        }
         if !self.0.desk.standing().away {
             let kept = self.0.append(&record);
             return Some(Box::pin(std::future::ready(kept)));
@@ -455,8 +499,11 @@ impl Replica for Seat {
     fn forget(self: Box<Self>) -> Option<Reply<()>> {
         let mut state = self.0.desk.shelf.state();
         let stream = state.streams.get_mut(&self.0.name).unwrap();
-        stream.head = None;
-        stream.records.clear();
+        // Nobody else may.
+        if stream.owner == Some(self.0.id) {
+            stream.head = None;
+            stream.records.clear();
+        }
         None
     }
 }

@@ -52,7 +52,26 @@ fn make(path: &Path) -> io::Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    let existing = path.ancestors().find(|path| path.exists());
+    builder.create(path)?;
+    // What is in a directory is no safer than the directory's name.
+    let made = path.ancestors().take_while(|path| Some(*path) != existing);
+    for parent in made.filter_map(Path::parent) {
+        sync(parent)?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn sync(directory: &Path) -> io::Result<()> {
+    let here = directory.as_os_str().is_empty();
+    fs::File::open(if here { Path::new(".") } else { directory })?.sync_all()
+}
+
+// Elsewhere a directory cannot be opened, and its entries are journaled.
+#[cfg(not(unix))]
+fn sync(_directory: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn options() -> OpenOptions {
@@ -95,15 +114,8 @@ impl Storage for Directory {
         fs::remove_file(self.path.join(name))
     }
 
-    #[cfg(unix)]
     fn sync(&self) -> io::Result<()> {
-        fs::File::open(&self.path)?.sync_all()
-    }
-
-    // Elsewhere a directory cannot be opened, and its entries are journaled.
-    #[cfg(not(unix))]
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
+        sync(&self.path)
     }
 
     fn boot(&self) -> Option<String> {

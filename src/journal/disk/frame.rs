@@ -122,6 +122,28 @@ impl Frame {
         }
     }
 
+    /// Whether all that is counted can be counted on from.
+    fn is_sane(&self) -> bool {
+        let most = match *self {
+            Self::Record {
+                number, ordinal, ..
+            }
+            | Self::Moved {
+                number, ordinal, ..
+            } => number.max(ordinal),
+            Self::Doubt {
+                number,
+                last,
+                until,
+            } => number.max(last).max(until),
+            Self::Begin { number, .. } | Self::Forget { number } | Self::Alias { number, .. } => {
+                number
+            }
+            Self::DoubtAll => 0,
+        };
+        most <= MOST
+    }
+
     /// Reads a body. `None` if it is none.
     pub(super) fn decode(mut body: Bytes) -> Option<Self> {
         let from = &mut body;
@@ -159,9 +181,16 @@ impl Frame {
             DOUBT_ALL => Self::DoubtAll,
             _ => return None,
         };
-        from.is_empty().then_some(frame)
+        (from.is_empty() && frame.is_sane()).then_some(frame)
     }
 }
+
+/// Bytes of the numbers before a record: of its stream, and its ordinal.
+const NUMBERS: usize = 16;
+
+/// No number gets here: what is larger was never written, and could not be
+/// counted on from.
+const MOST: u64 = u64::MAX >> 1;
 
 /// Appends the body of a [`Frame::Record`] up to the record.
 pub(super) fn put_record(out: &mut BytesMut, number: u64, ordinal: u64) {
@@ -235,9 +264,61 @@ pub(super) fn look(segment: u32, bytes: &[u8]) -> Found {
     }
 }
 
+/// The record in a frame of it, if that is whole.
+pub(super) fn record(segment: u32, frame: &[u8]) -> Option<&[u8]> {
+    let Found::Whole(len) = look(segment, frame) else {
+        return None;
+    };
+    let (kind, rest) = frame.get(HEADER..HEADER + len)?.split_first()?;
+    matches!(*kind, RECORD | MOVED).then_some(rest.get(NUMBERS..)?)
+}
+
 fn check(segment: u32, header: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&segment.to_le_bytes());
     hasher.update(header);
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_counted_on_from_is_no_frame() {
+        let frames = |number, at| {
+            let record = Bytes::from_static(b"record");
+            [
+                Frame::Record {
+                    number,
+                    ordinal: at,
+                    record: record.clone(),
+                },
+                Frame::Moved {
+                    number,
+                    ordinal: at,
+                    record,
+                },
+                Frame::Doubt {
+                    number,
+                    last: at,
+                    until: at,
+                },
+                Frame::Forget {
+                    number: number.max(at),
+                },
+            ]
+        };
+        let read = |frame: &Frame| {
+            let mut body = BytesMut::new();
+            frame.encode(&mut body);
+            Frame::decode(body.freeze())
+        };
+        for frame in frames(7, MOST) {
+            assert_eq!(read(&frame), Some(frame));
+        }
+        for frame in frames(7, MOST + 1).iter().chain(&frames(u64::MAX, 7)) {
+            assert_eq!(read(frame), None);
+        }
+    }
 }

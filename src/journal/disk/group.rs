@@ -82,7 +82,7 @@ impl Writer {
         };
         let place = self.put(|out| frame.encode(out))?;
         let stream = self.index.stream(number);
-        stream.staged = true;
+        stream.staged.head = true;
         stream.touched = true;
         self.group.push(place, Change::Begin { number });
         Ok(())
@@ -94,19 +94,19 @@ impl Writer {
         number: u64,
         record: &Record,
     ) -> Result<(u64, Place), JournalError> {
-        if record.batch.first == 0 {
+        if !record.outline().is_sane() {
             return Err(JournalError::new("a record has no position"));
         }
         let stream = self.index.streams.get(&number);
-        if stream.is_some_and(|stream| stream.pending) {
+        if stream.is_some_and(|stream| stream.staged.record) {
             // Nobody waits for the one before; which it is shows once it is
             // written.
             self.commit();
         }
         let stream = self.index.streams.get(&number);
-        if stream.is_some_and(|stream| stream.unwritten.is_some() && !stream.staged) {
+        if stream.is_some_and(|stream| stream.unwritten.is_some() && !stream.staged.head) {
             self.stage_head(number)?;
-        } else if !stream.is_some_and(|stream| stream.head.is_some() || stream.staged) {
+        } else if !stream.is_some_and(|stream| stream.head.is_some() || stream.staged.head) {
             return Err(JournalError::new(NOT_BEGUN));
         }
         let stream = self.index.stream(number);
@@ -115,7 +115,7 @@ impl Writer {
             put_record(out, number, ordinal);
             record.encode(out);
         })?;
-        self.index.stream(number).pending = true;
+        self.index.stream(number).staged.record = true;
         Ok((ordinal, place))
     }
 
@@ -139,10 +139,9 @@ impl Writer {
     /// Adds a frame to the group, in a segment that has room for it.
     pub(super) fn put(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<Place, JournalError> {
         let mut body = mem::take(&mut self.group.body);
-        body.clear();
         write(&mut body);
         let place = self.put_body(&body);
-        self.group.body = body;
+        self.group.body = emptied(body);
         place
     }
 
@@ -278,13 +277,13 @@ impl Writer {
             match change {
                 Change::Begin { number } => {
                     if let Some(stream) = self.index.streams.get_mut(&number) {
-                        stream.staged = false;
+                        stream.staged.head = false;
                     }
                 }
                 Change::Record { number, answer, .. } => {
                     self.lacking.insert(number);
                     if let Some(stream) = self.index.streams.get_mut(&number) {
-                        stream.pending = false;
+                        stream.staged.record = false;
                     }
                     let _ = answer.send(Err(error.clone()));
                 }

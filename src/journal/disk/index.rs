@@ -37,10 +37,7 @@ pub(super) struct Stream {
     pub(super) head: Option<Place>,
     /// The head, until it is written.
     pub(super) unwritten: Option<Bytes>,
-    /// The head is among what is about to be written.
-    pub(super) staged: bool,
-    /// So is a record.
-    pub(super) pending: bool,
+    pub(super) staged: Staged,
     /// The next run may find frames of it, even if writing them failed.
     pub(super) touched: bool,
     pub(super) retain: Duration,
@@ -57,6 +54,13 @@ pub(super) struct Stream {
     pub(super) unaware: Option<u64>,
     /// When it is forgotten, if nobody holds it.
     expires: Option<Instant>,
+}
+
+/// What of a stream is among what is about to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Staged {
+    pub(super) head: bool,
+    pub(super) record: bool,
 }
 
 /// Whose a stream is in this process.
@@ -189,7 +193,7 @@ impl Index {
             return;
         };
         stream.unwritten = None;
-        stream.staged = false;
+        stream.staged.head = false;
         stream.touched = true;
         if let Some(old) = stream.head.replace(place) {
             self.segments.dead(old);
@@ -205,7 +209,7 @@ impl Index {
         let segments = &mut self.segments;
         segments.needed(place);
         let mut dead = |place| segments.dead(place);
-        stream.pending = false;
+        stream.staged.record = false;
         stream.records.append(place, record, ordinal, &mut dead);
         stream.records.trim(record.low, &mut dead);
         if stream

@@ -59,12 +59,17 @@
 //! failed is not believed beyond its last good sync. When the disk works again
 //! each stream is told how far the journal has it.
 //!
+//! Why these are files of its own and not those of a library:
+//! `docs/design-notes.md`.
+//!
 //! # What is not
 //!
 //! A disk that lies about syncs, or loses what it had for good, is found out
 //! only as far as checksums and lengths show it; a file that was cut back to
 //! just after some frame by another hand does not show unless the last run was
-//! closed in order. A failed sync followed by the death of the process, on a
+//! closed in order. Nor does a directory that was put back from a copy: the
+//! streams then go on from where they were, with ids that have been given since.
+//! Remove `state` from it, and they get new ones. A failed sync followed by the death of the process, on a
 //! disk that cannot even take a note of it, may pass for a mere kill. Nothing
 //! is encrypted: the directory and its files are readable by their owner only.
 
@@ -163,6 +168,7 @@ impl Disk {
                 Ok(Ok((head, records))) => Ok(Some(Claim::Kept(Kept {
                     head,
                     records,
+                    owned: false,
                     replica,
                 }))),
                 Ok(Err(error)) => Err(unread(&error)),

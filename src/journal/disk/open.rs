@@ -8,7 +8,7 @@ use super::shared::Shared;
 use super::state::State;
 use super::storage::{Storage, contents, replace};
 use super::writer::Writer;
-use crate::journal::JournalError;
+use crate::journal::{Health, JournalError};
 
 /// Reads what there is and starts the writer. Returns the way to it, and the
 /// secret.
@@ -34,16 +34,23 @@ pub(super) fn open(
     let shared = Arc::new(Shared::new());
     let doubtful = is_doubtful(&recovered, last.as_ref(), &*storage);
     let is_synced = last.is_some_and(|state| state.is_clean());
-    let mut writer = start(recovered, &shared, &storage, &settings, is_synced).map_err(failed)?;
+    let mut writer =
+        start(recovered, Arc::clone(&shared), storage, settings, is_synced).map_err(failed)?;
     if doubtful {
         writer.doubt_all()?;
     }
     // Only now: were this the state before the doubt is written, a crash in
     // between would leave a proof of what was never proved.
-    let state = State::running(settings.sync, storage.boot());
-    state.write(&*storage).map_err(failed)?;
+    let state = State::running(writer.settings.sync, writer.storage.boot());
+    state.write(&*writer.storage).map_err(failed)?;
     let thread = std::thread::Builder::new().name("journal".to_owned());
-    thread.spawn(move || writer.run()).map_err(failed)?;
+    let end = End(Arc::clone(&shared));
+    let run = move || {
+        // Dropped last, also if this panics.
+        let _end = end;
+        writer.run();
+    };
+    thread.spawn(run).map_err(failed)?;
     Ok((shared, secret))
 }
 
@@ -57,9 +64,9 @@ fn is_doubtful(recovered: &Recovered, last: Option<&State>, storage: &dyn Storag
 
 fn start(
     recovered: Recovered,
-    shared: &Arc<Shared>,
-    storage: &Arc<dyn Storage>,
-    settings: &DiskSettings,
+    shared: Arc<Shared>,
+    storage: Arc<dyn Storage>,
+    settings: DiskSettings,
     is_synced: bool,
 ) -> io::Result<Writer> {
     let mut index = recovered.index;
@@ -81,9 +88,9 @@ fn start(
     }
     index.start(storage.now());
     Ok(Writer::new(
-        Arc::clone(shared),
-        Arc::clone(storage),
-        settings.clone(),
+        shared,
+        storage,
+        settings,
         index,
         recovered.reached.0,
     ))
@@ -97,6 +104,23 @@ fn refused(name: &str, refusal: Refusal) -> JournalError {
              one that wrote it, or another directory"
         ),
     })
+}
+
+/// However the writer ends: nobody waits for an answer that never comes.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        drop(self.0.queue.close());
+        if std::thread::panicking() {
+            self.0.set_health(Health {
+                durable: false,
+                detail: "journal: its writer failed, which is a mistake in it; streams go on in \
+                         memory until the process is started again: please report what it said"
+                    .to_owned(),
+            });
+        }
+    }
 }
 
 const SECRET: &str = "secret";

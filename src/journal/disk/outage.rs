@@ -108,7 +108,7 @@ impl Writer {
         // Should this process die before the doubts are written: the kernel may
         // no longer have what it was given.
         self.marked_failed = true;
-        let _ = State::failed(self.storage.boot()).write(&*self.storage);
+        State::fail(&*self.storage);
     }
 
     /// Begins a new segment.

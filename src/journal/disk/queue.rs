@@ -121,15 +121,12 @@ impl Queue {
         if state.commands.is_empty() && wait != Some(Duration::ZERO) {
             state.waiting = true;
             let idle = |state: &mut State| state.commands.is_empty();
-            state = match wait {
-                Some(wait) => {
-                    let woken = self.ready.wait_timeout_while(state, wait, idle);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => {
-                    let woken = self.ready.wait_while(state, idle);
-                    woken.unwrap_or_else(PoisonError::into_inner)
-                }
+            state = if let Some(wait) = wait {
+                let woken = self.ready.wait_timeout_while(state, wait, idle);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                let woken = self.ready.wait_while(state, idle);
+                woken.unwrap_or_else(PoisonError::into_inner)
             };
             state.waiting = false;
         }

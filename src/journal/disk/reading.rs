@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::{self, Found, Frame};
+use super::frame::{self, Frame};
 use super::segment::{self, Place};
 use super::storage::{File, read_exactly};
 use crate::journal::Record;
@@ -24,36 +24,26 @@ pub(super) enum Head {
     Here(Bytes),
 }
 
-/// What is read at once, at most, unless one record is larger.
-const WINDOW: u32 = 1 << 20;
+/// What is read at once, at most, unless one record is larger: little enough
+/// that it is still in the processor's cache when it is looked at.
+const WINDOW: usize = 256 << 10;
 
 /// Two frames that are not further apart are read together, with what lies
-/// between them: that takes no longer than to ask twice.
-const GAP: u32 = 16 << 10;
+/// between them: to copy more takes longer than to ask twice.
+const GAP: u32 = 4 << 10;
 
 impl Reading {
     /// Reads all of it. If a record cannot be read, those after it are what
     /// there is; that the last can be read is therefore a must.
     pub(super) fn read(self) -> io::Result<(Bytes, Vec<Record>)> {
         let head = self.head.read()?;
-        let mut records = Vec::new();
+        let mut reader = Reader::of(&self.runs);
         for (file, places) in &self.runs {
             for window in windows(places) {
-                read_window(&**file, window, &mut records)?;
+                reader.read(&**file, window)?;
             }
         }
-        let keep = records.iter().rposition(Result::is_err);
-        let whole = match keep {
-            Some(at) if at + 1 == records.len() => return Err(damaged()),
-            Some(at) => {
-                tracing::error!(
-                    "journal: a stream's older records could not be read back; it begins later"
-                );
-                records.split_off(at + 1)
-            }
-            None => records,
-        };
-        Ok((head, whole.into_iter().flatten().collect()))
+        Ok((head, reader.finish()?))
     }
 }
 
@@ -74,21 +64,21 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a frame is damaged")
 }
 
-/// Splits places into runs that are read at once. Moved ones lie in reverse.
+/// Splits places into runs that are read at once.
 fn windows(places: &[Place]) -> impl Iterator<Item = &[Place]> {
     let mut rest = places;
     std::iter::from_fn(move || {
         let first = rest.first()?;
-        let (mut low, mut high) = (first.at, first.at + first.len);
+        let mut end = first.at + first.len;
         let mut count = 1;
         for place in &rest[1..] {
-            let end = place.at + place.len;
-            let gap = place.at.saturating_sub(high).max(low.saturating_sub(end));
-            let span = high.max(end) - low.min(place.at);
-            if gap > GAP || span > WINDOW {
+            // One that was moved may lie behind those that follow it.
+            let near = place.at >= end && place.at - end <= GAP;
+            let next = place.at.saturating_add(place.len);
+            if !near || (next - first.at) as usize > WINDOW {
                 break;
             }
-            (low, high) = (low.min(place.at), high.max(end));
+            end = next;
             count += 1;
         }
         let (window, after) = rest.split_at(count);
@@ -97,38 +87,94 @@ fn windows(places: &[Place]) -> impl Iterator<Item = &[Place]> {
     })
 }
 
-fn read_window(
-    file: &dyn File,
-    places: &[Place],
-    records: &mut Vec<io::Result<Record>>,
-) -> io::Result<()> {
-    let low = places.iter().map(|place| place.at).min().unwrap_or(0);
-    let high = places.iter().map(|place| place.at + place.len).max();
-    let mut bytes = BytesMut::zeroed((high.unwrap_or(low) - low) as usize);
-    read_exactly(file, &mut bytes, u64::from(low))?;
-    let bytes = bytes.freeze();
-    let wanted: usize = places.iter().map(|place| place.len as usize).sum();
-    for place in places {
-        let start = (place.at - low) as usize;
-        let mut one = bytes.slice(start..start + place.len as usize);
-        // A record must not hold the memory of many others' records.
-        if wanted < bytes.len() / 2 {
-            one = Bytes::copy_from_slice(&one);
-        }
-        records.push(record(one, place.segment));
-    }
-    Ok(())
+/// Puts records together from what lies between other streams' records.
+struct Reader {
+    /// A part of a file.
+    window: Vec<u8>,
+    /// The records in it, and in those before: none of them holds the memory of
+    /// what is another stream's.
+    bytes: BytesMut,
+    lengths: Vec<usize>,
+    /// Bytes of frames that are yet to be read.
+    left: usize,
+    records: Vec<Record>,
+    /// The last record could not be read.
+    is_damaged: bool,
 }
 
-fn record(mut frame: Bytes, segment: u32) -> io::Result<Record> {
-    let Found::Whole(_) = frame::look(segment, &frame) else {
-        return Err(damaged());
-    };
-    let body = frame.split_off(frame::HEADER);
-    match Frame::decode(body) {
-        Some(Frame::Record { record, .. } | Frame::Moved { record, .. }) => {
-            Record::decode(record).map_err(|_| damaged())
+impl Reader {
+    fn of(runs: &[(Arc<dyn File>, Vec<Place>)]) -> Self {
+        let places = || runs.iter().flat_map(|(_, places)| places);
+        Self {
+            window: Vec::new(),
+            bytes: BytesMut::new(),
+            lengths: Vec::new(),
+            left: places().map(|place| place.len as usize).sum(),
+            records: Vec::with_capacity(places().count()),
+            is_damaged: false,
         }
-        _ => Err(damaged()),
+    }
+
+    fn read(&mut self, file: &dyn File, places: &[Place]) -> io::Result<()> {
+        let (Some(first), Some(last)) = (places.first(), places.last()) else {
+            return Ok(());
+        };
+        let len = (last.at + last.len - first.at) as usize;
+        if self.window.len() < len {
+            self.window.resize(len.max(WINDOW), 0);
+        }
+        read_exactly(file, &mut self.window[..len], u64::from(first.at))?;
+        if self.bytes.is_empty() {
+            self.bytes.reserve(self.left.min(2 * WINDOW));
+        }
+        for place in places {
+            self.left -= place.len as usize;
+            let start = (place.at - first.at) as usize;
+            let frame = &self.window[start..start + place.len as usize];
+            match frame::record(place.segment, frame) {
+                Some(record) => {
+                    self.bytes.extend_from_slice(record);
+                    self.lengths.push(record.len());
+                }
+                None => self.damaged(),
+            }
+        }
+        if self.bytes.len() >= WINDOW {
+            self.decode();
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes).freeze();
+        for len in std::mem::take(&mut self.lengths) {
+            match Record::decode(bytes.split_to(len)) {
+                Ok(record) => {
+                    self.is_damaged = false;
+                    self.records.push(record);
+                }
+                Err(_) => self.damaged(),
+            }
+        }
+    }
+
+    /// Those before it cannot be joined to those after it.
+    fn damaged(&mut self) {
+        if !std::mem::replace(&mut self.is_damaged, true) {
+            tracing::error!(
+                "journal: a stream's older records could not be read back; it begins later"
+            );
+        }
+        self.bytes.clear();
+        self.lengths.clear();
+        self.records.clear();
+    }
+
+    fn finish(mut self) -> io::Result<Vec<Record>> {
+        self.decode();
+        if self.is_damaged {
+            return Err(damaged());
+        }
+        Ok(self.records)
     }
 }

@@ -169,7 +169,7 @@ impl Writer {
         records: &[(u64, Place)],
         moves: &mut Moves,
     ) -> Result<(), JournalError> {
-        let mut moved = Vec::with_capacity(records.len());
+        let mut places = Vec::with_capacity(records.len());
         for (ordinal, place) in records.iter().copied() {
             let Some(record) = self.record(place)? else {
                 // Those before it cannot be joined to those after it.
@@ -179,7 +179,7 @@ impl Writer {
                 if let Some(stream) = self.index.streams.get_mut(&number) {
                     stream.records.drop_to(ordinal, &mut dead);
                 }
-                moved.clear();
+                places.clear();
                 continue;
             };
             let frame = Frame::Moved {
@@ -187,10 +187,10 @@ impl Writer {
                 ordinal,
                 record,
             };
-            moved.push(self.put(|out| frame.encode(out))?);
+            places.push(self.put(|out| frame.encode(out))?);
         }
-        if !moved.is_empty() {
-            moves.records.push((number, moved));
+        if !places.is_empty() {
+            moves.records.push((number, places));
         }
         Ok(())
     }
@@ -235,7 +235,11 @@ impl Writer {
 
     /// Removes a segment. False if that failed.
     fn unlink(&mut self, number: u32) -> bool {
-        let removed = self.storage.remove(&segment::name(number));
+        let removed = match self.storage.remove(&segment::name(number)) {
+            // It was removed before, but not yet for good.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
         match removed.and_then(|()| self.storage.sync()) {
             Ok(()) => {
                 self.index.segments.remove(number);

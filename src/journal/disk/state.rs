@@ -45,7 +45,16 @@ impl State {
         Self { boot, how }
     }
 
-    pub(super) fn failed(boot: Option<String>) -> Self {
+    /// Writes down that the disk failed. Where there is no room for that,
+    /// nothing is left that would say otherwise.
+    pub(super) fn fail(storage: &dyn Storage) {
+        if Self::failed(storage.boot()).write(storage).is_err() {
+            let _ = storage.remove(NAME);
+            let _ = storage.sync();
+        }
+    }
+
+    fn failed(boot: Option<String>) -> Self {
         let how = How::Failed;
         Self { boot, how }
     }

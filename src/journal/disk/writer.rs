@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::group::{Change, Group};
-use super::index::{Due, Holder, Index};
+use super::index::{Due, Holder, Index, Stream};
 use super::outage::Outage;
 use super::queue::{Answer, Command, Place};
 use super::reading::{Head, Reading};
@@ -386,7 +386,7 @@ impl Writer {
         let found = self.index.find(&name);
         let begun = found.filter(|number| {
             let stream = self.index.streams.get(number);
-            stream.is_some_and(|stream| stream.is_begun())
+            stream.is_some_and(Stream::is_begun)
         });
         let place = match (begun, found) {
             (Some(number), _) => {

@@ -231,13 +231,14 @@ impl Seat {
         }
         let head = reply.bytes()?;
         let retain = Duration::from_millis(reply.number()?);
+        let owned = reply.number()? == 1;
         self.place
             .with(|state| state.keep_head(head.clone(), retain));
-        self.read(head).await.map(Some)
+        self.read(head, owned).await.map(Some)
     }
 
     /// All records there are, and whoever reads on from there.
-    async fn read(self, head: Bytes) -> Result<Kept, Failure> {
+    async fn read(self, head: Bytes, owned: bool) -> Result<Kept, Failure> {
         let mut records = Vec::new();
         loop {
             let call = self.place.with(|state| state.read_call());
@@ -258,6 +259,7 @@ impl Seat {
         Ok(Kept {
             head,
             records: without_holes(records),
+            owned,
             replica: self.replica(),
         })
     }

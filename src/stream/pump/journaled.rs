@@ -47,7 +47,11 @@ impl Pump {
                 self.disown();
                 None
             }
-            Kept::Left => None,
+            Kept::Left => {
+                // Somebody may come just now, to a log that lacks it.
+                self.tear("it is evicted");
+                None
+            }
             Kept::Failed(error) => {
                 self.observe(Signal::JournalFailed);
                 tracing::error!(%error, "the stream goes on in memory only");
@@ -72,6 +76,7 @@ impl Pump {
             ids: self.writer.ids(),
             last_id: self.writer.last_id().cloned(),
             doubtful: self.is_doubtful(),
+            partial: false,
             end,
         }
     }
@@ -193,6 +198,9 @@ impl Pump {
                 Some(Role::Owner) => self.disown(),
                 _ => {}
             },
+            News::Alone if self.follows() && self.source.is_none() => {
+                self.tear("it cannot be asked for again, and its owner not be heard");
+            }
             News::Alone => {
                 if self.keeper.as_ref().is_some_and(|k| k.role != Role::Alone) {
                     tracing::warn!("the journal is out of reach; the stream goes on without it");
@@ -202,7 +210,7 @@ impl Pump {
             }
             News::Readers(elsewhere) => {
                 if let Some(keeper) = &mut self.keeper {
-                    keeper.read_elsewhere = elsewhere;
+                    keeper.read_elsewhere = elsewhere && keeper.role == Role::Owner;
                 }
                 self.count_readers();
             }
@@ -262,6 +270,7 @@ impl Pump {
             return self.tear("the journal is back");
         }
         let before = std::mem::replace(&mut keeper.role, Role::Owner);
+        let proved = continuous && !keeper.saved.partial;
         if last == 0 {
             keeper.begin(self.stream.policy.retain);
         }
@@ -274,7 +283,7 @@ impl Pump {
             }
         }
         // Alone, it had an epoch of its own already.
-        if !continuous && before != Role::Alone {
+        if !proved && before != Role::Alone {
             self.change_epoch();
         }
         self.session.owned(Instant::now());
@@ -291,6 +300,7 @@ impl Pump {
             let mut saved = self.saved(None);
             // Were what follows lost again, an owner would go on from here.
             if last < log.with(Ring::high) {
+                saved.partial = true;
                 saved.last_id = log.with(|ring| ring.identified(last).map(|(_, id)| id.clone()));
             }
             match self.append(batch, saved).await {
@@ -313,10 +323,13 @@ impl Pump {
             return;
         };
         keeper.role = Role::Follower;
+        // Only owners are told.
+        keeper.read_elsewhere = false;
         self.upstream = Upstream::None;
         // What it decoded was not published and is not going to be.
         self.writer.take();
         self.session.disowned(Instant::now());
+        self.count_readers();
         self.observe(Signal::Disowned);
     }
 
@@ -327,6 +340,7 @@ impl Pump {
             return;
         };
         let before = std::mem::replace(&mut keeper.role, Role::Alone);
+        keeper.read_elsewhere = false;
         if before == Role::Follower {
             self.take_up_writing();
         }
@@ -335,6 +349,7 @@ impl Pump {
         }
         self.change_epoch();
         self.session.owned(Instant::now());
+        self.count_readers();
     }
 
     fn take_up_writing(&mut self) {
@@ -374,6 +389,10 @@ impl Pump {
     /// What rests can be had again from its journal: memory need not hold it.
     pub(super) fn rests_in_journal(&self) -> bool {
         self.keeper.as_deref().is_some_and(Keeper::is_durable)
+    }
+
+    pub(super) fn is_read_elsewhere_only(&self) -> bool {
+        self.readers == 0 && self.keeper.as_ref().is_some_and(|k| k.read_elsewhere)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
