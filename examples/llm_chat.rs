@@ -31,10 +31,10 @@ pub(crate) const WORDS: &str = "This is the answer of a model that takes its tim
 
 /// Takes `{ "id": …, "question": … }`, streams one JSON string per word, then
 /// `[DONE]`.
-async fn chat(
+fn chat(
     pace: Duration,
-    question: Value,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, StatusCode> {
+    question: &Value,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, StatusCode> {
     let question = question["question"]
         .as_str()
         .ok_or(StatusCode::BAD_REQUEST)?;
@@ -71,7 +71,7 @@ fn layer() -> SseLayer {
 }
 
 pub(crate) fn app(pace: Duration) -> Router {
-    let chat = move |Json(question): Json<Value>| chat(pace, question);
+    let chat = move |Json(question): Json<Value>| async move { chat(pace, &question) };
     Router::new()
         .route("/", get(|| async { Html(PAGE) }))
         .route("/chat", post(chat))

@@ -51,6 +51,11 @@ async fn it_runs_a_broken_operation_again_unless_told_not_to() {
     }
 }
 
+#[tokio::test]
+async fn another_credential_gets_an_answer_of_its_own() {
+    llm::others_get_an_answer_of_their_own(GRAPHQL).await;
+}
+
 /// As its protocol has it; nothing lingers.
 #[tokio::test]
 async fn to_leave_is_to_complete_the_operation() {

@@ -22,6 +22,7 @@ mod anthropic;
 mod backends;
 mod browser;
 mod curl;
+mod documentation;
 mod eventsource;
 mod fetch_event_source;
 mod graphql_sse;

@@ -6,7 +6,7 @@ use serde_json::json;
 pub(crate) const ANSWER: &str = "one two three";
 const WORDS: [&str; 3] = ["one", " two", " three"];
 
-/// OpenAI, chat completions.
+/// Chat completions of `OpenAI`.
 pub(crate) fn chat() -> Vec<String> {
     let chunk = |delta: serde_json::Value, finish: Option<&str>| {
         let json = json!({
@@ -22,7 +22,7 @@ pub(crate) fn chat() -> Vec<String> {
     events
 }
 
-/// OpenAI, responses: no `[DONE]`.
+/// Responses of `OpenAI`: no `[DONE]`.
 pub(crate) fn responses() -> Vec<String> {
     let response = |status: &str| {
         json!({

@@ -49,8 +49,10 @@ pub(crate) struct Canned {
 
 struct Served {
     asked: Mutex<Vec<Asked>>,
-    plan: Box<dyn Fn(&Asked, usize) -> Plan + Send + Sync>,
+    plan: Box<Planner>,
 }
+
+type Planner = dyn Fn(&Asked, usize) -> Plan + Send + Sync;
 
 impl Canned {
     /// The plan is given a request and how many of the same path came before.
