@@ -51,7 +51,15 @@ impl Profile {
             ..Settings::default()
         };
         match self {
-            Self::OpenAi | Self::Anthropic | Self::AgUi | Self::A2a => settings,
+            Self::AgUi | Self::A2a => settings,
+            Self::OpenAi => Settings {
+                principal: keys("api-key"),
+                ..settings
+            },
+            Self::Anthropic => Settings {
+                principal: keys("x-api-key"),
+                ..settings
+            },
             // What was begun is wanted: its page asks for it when it is back.
             Self::VercelAi => Settings {
                 linger: Linger::Complete,
@@ -108,6 +116,13 @@ impl Profile {
             Self::Mcp => vec![Marker::JsonRpcResponse],
         }
     }
+}
+
+/// `Authorization`, and the other header by which such a service may know its
+/// clients.
+fn keys(other: &'static str) -> Vec<Credential> {
+    let other = HeaderName::from_static(other);
+    [AUTHORIZATION, other].map(Credential::Header).into()
 }
 
 /// States in which a task's stream is closed, as the versions of the protocol

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -78,6 +78,13 @@ impl Process {
     /// Waits for the `message` report with this data.
     pub(crate) async fn message(&mut self, data: &str) {
         while self.report("message").await["data"] != data {}
+    }
+
+    /// Tells it something, as one line of JSON.
+    pub(crate) async fn tell(&mut self, message: Value) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        let line = format!("{message}\n");
+        stdin.write_all(line.as_bytes()).await.unwrap();
     }
 
     /// Every report of this kind received so far.

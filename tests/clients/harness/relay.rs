@@ -1,8 +1,10 @@
 //! A network that fails on command, between client and proxy.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +14,9 @@ use tokio::time::timeout;
 use super::PATIENCE;
 
 /// Passes bytes both ways until told to cut, and remembers them.
+///
+/// The answer to the first request whose path has a segment `cut-N` is reset
+/// after N bytes, its head included; a client that asks again gets all of it.
 pub(crate) struct Relay {
     url: String,
     wire: Arc<Wire>,
@@ -23,6 +28,8 @@ struct Wire {
     cuts: watch::Sender<usize>,
     to_client: watch::Sender<Vec<u8>>,
     to_proxy: watch::Sender<Vec<u8>>,
+    /// Of requests that said themselves where to cut their answers.
+    cut_at: Mutex<HashSet<usize>>,
 }
 
 impl Relay {
@@ -36,6 +43,7 @@ impl Relay {
             cuts: watch::Sender::new(0),
             to_client: watch::Sender::new(Vec::new()),
             to_proxy: watch::Sender::new(Vec::new()),
+            cut_at: Mutex::default(),
         });
         let shared = Arc::clone(&wire);
         tokio::spawn(async move {
@@ -91,8 +99,23 @@ impl Wire {
         }
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
-        let up = copy(&mut from_client, &mut to_server, &self.to_proxy);
-        let down = copy(&mut from_server, &mut to_client, &self.to_client);
+        // Bytes that may yet go to the client.
+        let left = AtomicUsize::new(usize::MAX);
+        let up = copy(&mut from_client, &mut to_server, &self.to_proxy, |bytes| {
+            if let Some(limit) = self.limit(bytes) {
+                left.store(limit, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        let down = copy(&mut from_server, &mut to_client, &self.to_client, |bytes| {
+            let left_before = left.load(Ordering::Relaxed);
+            left.store(left_before.saturating_sub(bytes.len()), Ordering::Relaxed);
+            if bytes.len() < left_before {
+                Ok(())
+            } else {
+                Err(left_before)
+            }
+        });
         tokio::select! {
             // Both directions have ended cleanly; nothing is left to reset.
             result = async { tokio::try_join!(up, down) } => result.map(drop),
@@ -102,15 +125,34 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// How much of the answer may go, if this is where a request begins: the N
+    /// of `cut-N` in its path, the first time.
+    fn limit(&self, request: &[u8]) -> Option<usize> {
+        let line = request.split(|byte| *byte == b'\r').next()?;
+        let path = std::str::from_utf8(line).ok()?.strip_suffix(" HTTP/1.1")?;
+        let number = |rest: &str| {
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        };
+        let limit = path.split_once("/cut-").and_then(|(_, rest)| number(rest));
+        let first = limit.filter(|limit| self.cut_at.lock().unwrap().insert(*limit));
+        Some(first.unwrap_or(usize::MAX))
+    }
+}
+
 /// Bare comment lines; in HTTP/1.1 each is a chunk, after the line of its size.
 fn heartbeats(bytes: &[u8]) -> usize {
     bytes.windows(3).filter(|window| window == b"\n:\n").count()
 }
 
+/// Copies to the end, or until `pass` says after how many of the bytes it is
+/// given to reset.
 async fn copy(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
     tap: &watch::Sender<Vec<u8>>,
+    pass: impl Fn(&[u8]) -> Result<(), usize>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -118,7 +160,12 @@ async fn copy(
         if count == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&buffer[..count]).await?;
-        tap.send_modify(|bytes| bytes.extend_from_slice(&buffer[..count]));
+        let reset = pass(&buffer[..count]).err();
+        let bytes = &buffer[..reset.unwrap_or(count)];
+        to.write_all(bytes).await?;
+        tap.send_modify(|tapped| tapped.extend_from_slice(bytes));
+        if reset.is_some() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
     }
 }
