@@ -24,4 +24,5 @@ mod browser;
 mod curl;
 mod eventsource;
 mod fetch_event_source;
+mod mcp;
 mod openai;

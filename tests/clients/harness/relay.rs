@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +23,8 @@ struct Wire {
     cuts: watch::Sender<usize>,
     to_client: watch::Sender<Vec<u8>>,
     to_proxy: watch::Sender<Vec<u8>>,
+    /// Up to the end of this a client is given, then all is cut.
+    last: Mutex<Option<String>>,
 }
 
 impl Relay {
@@ -36,6 +38,7 @@ impl Relay {
             cuts: watch::Sender::new(0),
             to_client: watch::Sender::new(Vec::new()),
             to_proxy: watch::Sender::new(Vec::new()),
+            last: Mutex::new(None),
         });
         let shared = Arc::clone(&wire);
         tokio::spawn(async move {
@@ -58,6 +61,12 @@ impl Relay {
         self.wire.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Cuts as soon as this text is on its way to a client: what follows it is
+    /// lost.
+    pub(crate) fn cut_after(&self, text: &str) {
+        *self.wire.last.lock().unwrap() = Some(text.to_owned());
+    }
+
     /// Waits until `count` more heartbeats have gone to clients.
     pub(crate) async fn heartbeats(&self, count: usize) {
         let so_far = heartbeats(&self.wire.to_client.borrow());
@@ -70,6 +79,17 @@ impl Relay {
         );
     }
 
+    /// Waits until clients have sent this, in lower case.
+    pub(crate) async fn sent(&self, text: &str) {
+        let mut tap = self.wire.to_proxy.subscribe();
+        let sent = tap.wait_for(|bytes| lower(bytes).contains(text));
+        assert!(
+            timeout(PATIENCE, sent).await.is_ok(),
+            "no {text:?}; clients sent:\n{}",
+            self.sent_by_clients(),
+        );
+    }
+
     pub(crate) fn sent_to_clients(&self) -> String {
         String::from_utf8_lossy(&self.wire.to_client.borrow()).into_owned()
     }
@@ -77,8 +97,12 @@ impl Relay {
     /// All that clients have sent, in lower case: header names are written in
     /// any.
     pub(crate) fn sent_by_clients(&self) -> String {
-        String::from_utf8_lossy(&self.wire.to_proxy.borrow()).to_lowercase()
+        lower(&self.wire.to_proxy.borrow())
     }
+}
+
+fn lower(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).to_lowercase()
 }
 
 impl Wire {
@@ -91,14 +115,26 @@ impl Wire {
         }
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
-        let up = copy(&mut from_client, &mut to_server, &self.to_proxy);
-        let down = copy(&mut from_server, &mut to_client, &self.to_client);
+        let up = copy(&mut from_client, &mut to_server, &self.to_proxy, |_| None);
+        let last = |bytes: &[u8]| self.last_of(bytes);
+        let down = copy(&mut from_server, &mut to_client, &self.to_client, last);
         tokio::select! {
             // Both directions have ended cleanly; nothing is left to reset.
             result = async { tokio::try_join!(up, down) } => result.map(drop),
             // Dropping the sockets with zero linger resets them.
             _ = cuts.changed() => Ok(()),
         }
+    }
+
+    /// How much of this is the last that anybody gets, if there is to be a cut.
+    fn last_of(&self, bytes: &[u8]) -> Option<usize> {
+        let mut last = self.last.lock().unwrap();
+        let text = last.as_deref()?.as_bytes();
+        let at = bytes.windows(text.len()).position(|part| part == text)?;
+        let end = at + text.len();
+        *last = None;
+        self.cuts.send_modify(|cuts| *cuts += 1);
+        Some(end)
     }
 }
 
@@ -111,6 +147,7 @@ async fn copy(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
     tap: &watch::Sender<Vec<u8>>,
+    last: impl Fn(&[u8]) -> Option<usize>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -118,6 +155,7 @@ async fn copy(
         if count == 0 {
             return to.shutdown().await;
         }
+        let count = last(&buffer[..count]).unwrap_or(count);
         to.write_all(&buffer[..count]).await?;
         tap.send_modify(|bytes| bytes.extend_from_slice(&buffer[..count]));
     }
