@@ -30,6 +30,9 @@ use crate::wire::{HEARTBEAT, encode_event, encode_retry};
 pub(super) struct Client<'a> {
     pub(super) route: &'a Arc<Route>,
     pub(super) get: bool,
+    /// It is to have an id to come back with before there is an event (MCP
+    /// 2025-11-25, "Sending Messages to the Server").
+    pub(super) prime: bool,
 }
 
 /// What became of a client that came back to its stream.
@@ -77,6 +80,13 @@ pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> O
             })
         }
     }
+}
+
+/// Whether the upstream has ended this stream, and nothing follows `seq`.
+pub(super) fn is_finished(stream: &Stream, seq: u64) -> bool {
+    // In this order, as above.
+    let ended = matches!(stream.phase(), Phase::Ended(End::Upstream(_)));
+    ended && stream.log().with(Ring::high) == seq
 }
 
 /// Begins on a shared stream, wherever the client's cursor says.
@@ -230,18 +240,13 @@ impl Client<'_> {
                 lost,
             );
         }
-        let retry = self.retry();
+        let mut retry = self.retry();
+        if self.prime {
+            prelude.extend_from_slice(&retry.take().unwrap_or_default());
+            let mut ids = IdWriter::new(subscription.stream().epoch());
+            encode_event(&mut prelude, "", "", Some(ids.write(attached.after)));
+        }
         self.live(subscription, attached, prelude, retry)
-    }
-
-    /// The body of a client that is given an id to come back with before there
-    /// is an event (MCP 2025-11-25, "Sending Messages to the Server").
-    pub(super) fn primed<R>(self, subscription: Subscription, attached: Attached) -> SseBody<R> {
-        let mut prelude = BytesMut::from(HEARTBEAT);
-        prelude.extend_from_slice(&self.retry().unwrap_or_default());
-        let mut ids = IdWriter::new(subscription.stream().epoch());
-        encode_event(&mut prelude, "", "", Some(ids.write(attached.after)));
-        self.live(subscription, attached, prelude, None)
     }
 
     /// When this client is to come back.

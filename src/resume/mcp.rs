@@ -6,18 +6,20 @@
 //! have no such thing; there, a closed connection cancels its request.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use serde_json::Value;
 
-use super::attach::{self, Client, Outcome};
+use super::attach::{self, Outcome};
 use super::body::SseBody;
 use super::cursor::{Cursor, LAST_EVENT_ID};
 use super::inner::Inner;
 use super::open::{Place, Upstream};
+use crate::log::Position;
 use crate::observe::GapReason;
 use crate::stream::policy::Kind;
+use crate::stream::stream::{Phase, Standing};
 
 /// What names a session, once there is one.
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -98,17 +100,16 @@ where
     upstream.responses = message.responses;
     match cursor {
         _ if method == Method::POST => open(upstream, Kind::OneShot).await,
-        Cursor::None => open(upstream, Kind::Private).await,
+        Cursor::None => match standing(&upstream) {
+            Some(response) => Ok(response),
+            None => open(upstream, Kind::Private).await,
+        },
         Cursor::Ours { id, .. } => match upstream.find(&id).await {
-            // Nothing else would tell its client that it has all: 204 is not
-            // known here.
-            Ok(Some((stream, seq))) => {
-                let route = &upstream.route;
-                match attach::resume(Client { route, get: false }, &stream, seq) {
-                    Outcome::Answer(response) => Ok(response),
-                    Outcome::Afresh => Ok(unknown(&upstream)),
-                }
-            }
+            Ok(Some((stream, seq))) if attach::is_finished(&stream, seq) => Ok(nothing_left()),
+            Ok(Some((stream, seq))) => match attach::resume(upstream.client(), &stream, seq) {
+                Outcome::Answer(response) => Ok(response),
+                Outcome::Afresh => Ok(unknown(&upstream)),
+            },
             Ok(None) => Ok(unknown(&upstream)),
             Err(error) => {
                 tracing::warn!(%error, "a client cannot be told whether its stream is known");
@@ -123,6 +124,28 @@ where
             }
             pass(upstream).await
         }
+    }
+}
+
+/// What a server says without being asked, again: the stream that brings it is
+/// kept for a while after its client is lost, and servers refuse a second one
+/// as long as they have the first. A client without an id has not been told of
+/// any event, or does not say so: it goes on with the next.
+fn standing<S, B>(upstream: &Upstream<S, B>) -> Option<Response<SseBody<S::ResBody>>>
+where
+    S: Inner<B>,
+    B: Send + 'static,
+{
+    let streams = upstream.registry().owners().streams(&upstream.principal?);
+    let stream = streams.into_iter().find(|stream| {
+        stream.policy.kind == Kind::Private
+            && stream.phase() == Phase::Active
+            && matches!(stream.standing(), Standing::Unread(_))
+            && upstream.may_have(stream)
+    })?;
+    match upstream.client().attach(&stream, Position::Live, None) {
+        Outcome::Answer(response) => Some(response),
+        Outcome::Afresh => None,
     }
 }
 
@@ -178,6 +201,17 @@ impl Session {
         }
         answer
     }
+}
+
+/// The stream has ended, and this client has all of it. 405 is how a server says
+/// that it has no stream for a GET, and what makes clients leave it at that:
+/// after an empty one, those in TypeScript ask for another, without an id.
+fn nothing_left<R>() -> Response<SseBody<R>> {
+    let text = "The stream has ended, and nothing follows this Last-Event-ID.\n";
+    let mut response = attach::text(StatusCode::METHOD_NOT_ALLOWED, text);
+    let allow = HeaderValue::from_static("DELETE, GET, POST");
+    response.headers_mut().insert(ALLOW, allow);
+    response
 }
 
 /// As servers that keep events answer to an id that they do not know.

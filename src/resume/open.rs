@@ -116,6 +116,7 @@ impl<S, B> Upstream<S, B> {
         Client {
             route: &self.route,
             get: self.is_get(),
+            prime: self.prime,
         }
     }
 
@@ -468,6 +469,7 @@ impl Opening {
         Client {
             route: &self.route,
             get: self.get,
+            prime: self.prime,
         }
     }
 
@@ -561,12 +563,9 @@ impl Opening {
         let client = Client {
             route: &self.route,
             get: self.get,
+            prime: self.prime,
         };
-        let body = if self.prime {
-            client.primed(subscription, attached)
-        } else {
-            client.body(subscription, attached, gap)
-        };
+        let body = client.body(subscription, attached, gap);
         Response::from_parts(head, body)
     }
 

@@ -71,7 +71,8 @@ impl Profile {
                 ..settings
             },
             // A lost connection is no cancellation, and a client is told when
-            // to come back.
+            // to come back: not so soon that it has given up, after two times,
+            // before its network or we are back.
             Self::Mcp => Settings {
                 mode: Mode::Mcp,
                 principal: vec![
@@ -79,7 +80,7 @@ impl Profile {
                     Credential::Header(HeaderName::from_static("mcp-session-id")),
                 ],
                 linger: Linger::Complete,
-                retry: Some(Duration::from_secs(1)..=Duration::from_secs(2)),
+                retry: Some(Duration::from_secs(3)..=Duration::from_secs(5)),
                 ..settings
             },
         }

@@ -28,6 +28,7 @@ mod fetch_event_source;
 mod graphql_sse;
 mod llm;
 mod llm_chat;
+mod mcp;
 mod openai;
 mod transcripts;
 mod use_chat;

@@ -72,17 +72,19 @@ async fn a_call_is_resumed_by_get_and_executed_once() {
     upstream.pipe(0).send(progress(1) + &progress(2));
     let mut second = app.send(back(&id)).await;
     assert_eq!((second.status(), second.resumed()), (200, "exact"));
+    // Who comes back may be lost again before an event.
+    assert_eq!(primed(&mut second).await, id);
     let seen = second.event().await;
     drop(second);
     upstream.pipe(0).send(response(1));
     upstream.end();
     let mut third = app.send(back(&seen.id)).await;
+    assert_eq!(primed(&mut third).await, seen.id);
     let (events, end) = third.rest().await;
     assert_eq!((events.len(), end), (2, End::Clean));
     assert!(events[1].data.contains("\"result\""));
-    // Nothing is left, and that is no error.
-    let (events, end) = app.send(back(&events[1].id)).await.rest().await;
-    assert_eq!((events.len(), end), (0, End::Clean));
+    let mut last = app.send(back(&events[1].id)).await;
+    assert_eq!(last.status(), 405, "{}", last.text().await.0);
     assert_eq!(upstream.count(), 1);
 }
 
@@ -93,8 +95,10 @@ async fn a_call_without_its_response_is_aborted() {
     let app = app(&upstream);
     let (events, end) = app.send(call()).await.rest().await;
     assert_eq!(end, cut());
+    let (events, end) = app.send(back(&events[0].id)).await.rest().await;
+    assert_eq!(end, cut(), "whoever missed some");
     let last = &events.last().unwrap().id;
-    assert_eq!(app.send(back(last)).await.rest().await.1, cut());
+    assert_eq!(app.send(back(last)).await.status(), 405);
     assert_eq!(upstream.count(), 1);
 }
 
@@ -263,6 +267,27 @@ async fn a_standing_stream_is_kept_up() {
     again.event().await;
     again.event().await;
     assert_eq!(upstream.count(), 2);
+}
+
+/// A client that was not given an id yet comes back without, and servers have
+/// one such stream at a time.
+#[tokio::test(start_paused = true)]
+async fn a_standing_stream_is_not_opened_twice() {
+    let upstream = Upstream::piped();
+    let app = app(&upstream);
+    let old = || at(get("/mcp"), "2025-06-18");
+    let client = app.send(old()).await;
+    drop(client);
+    let mut client = app.send(old()).await;
+    assert_eq!(upstream.count(), 1);
+    upstream.pipe(0).send(progress(1));
+    client.event().await;
+    // Another's is another, and so is a second one beside it.
+    let _other = app
+        .send(old().header("authorization", "somebody else"))
+        .await;
+    let _beside = app.send(old()).await;
+    assert_eq!(upstream.count(), 3);
 }
 
 /// There is no resuming any more, and to close is to cancel.

@@ -82,9 +82,7 @@ impl Process {
 
     /// Tells it something, as one line of JSON.
     pub(crate) async fn tell(&mut self, message: Value) {
-        let stdin = self.child.stdin.as_mut().unwrap();
-        let line = format!("{message}\n");
-        stdin.write_all(line.as_bytes()).await.unwrap();
+        self.write_line(&message.to_string()).await;
     }
 
     /// Every report of this kind received so far.
@@ -107,6 +105,13 @@ impl Process {
     pub(crate) async fn ended(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.receive(deadline, "its end").await {}
+    }
+
+    /// Writes a line to its input.
+    pub(crate) async fn write_line(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(line.as_bytes()).await.unwrap();
+        input.write_all(b"\n").await.unwrap();
     }
 
     /// Ends its input, upon which it is to tidy up and end.

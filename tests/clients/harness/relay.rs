@@ -30,6 +30,8 @@ struct Wire {
     to_proxy: watch::Sender<Vec<u8>>,
     /// Of requests that said themselves where to cut their answers.
     cut_at: Mutex<HashSet<usize>>,
+    /// Up to the end of this a client is given, then all is cut.
+    last: Mutex<Option<String>>,
 }
 
 impl Relay {
@@ -44,6 +46,7 @@ impl Relay {
             to_client: watch::Sender::new(Vec::new()),
             to_proxy: watch::Sender::new(Vec::new()),
             cut_at: Mutex::default(),
+            last: Mutex::new(None),
         });
         let shared = Arc::clone(&wire);
         tokio::spawn(async move {
@@ -66,6 +69,12 @@ impl Relay {
         self.wire.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Cuts as soon as this text is on its way to a client: what follows it is
+    /// lost.
+    pub(crate) fn cut_after(&self, text: &str) {
+        *self.wire.last.lock().unwrap() = Some(text.to_owned());
+    }
+
     /// Waits until `count` more heartbeats have gone to clients.
     pub(crate) async fn heartbeats(&self, count: usize) {
         let so_far = heartbeats(&self.wire.to_client.borrow());
@@ -78,6 +87,17 @@ impl Relay {
         );
     }
 
+    /// Waits until clients have sent this, in lower case.
+    pub(crate) async fn sent(&self, text: &str) {
+        let mut tap = self.wire.to_proxy.subscribe();
+        let sent = tap.wait_for(|bytes| lower(bytes).contains(text));
+        assert!(
+            timeout(PATIENCE, sent).await.is_ok(),
+            "no {text:?}; clients sent:\n{}",
+            self.sent_by_clients(),
+        );
+    }
+
     pub(crate) fn sent_to_clients(&self) -> String {
         String::from_utf8_lossy(&self.wire.to_client.borrow()).into_owned()
     }
@@ -85,8 +105,12 @@ impl Relay {
     /// All that clients have sent, in lower case: header names are written in
     /// any.
     pub(crate) fn sent_by_clients(&self) -> String {
-        String::from_utf8_lossy(&self.wire.to_proxy.borrow()).to_lowercase()
+        lower(&self.wire.to_proxy.borrow())
     }
+}
+
+fn lower(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).to_lowercase()
 }
 
 impl Wire {
@@ -108,6 +132,9 @@ impl Wire {
             Ok(())
         });
         let down = copy(&mut from_server, &mut to_client, &self.to_client, |bytes| {
+            if let Some(end) = self.last_of(bytes) {
+                return Err(end);
+            }
             let left_before = left.load(Ordering::Relaxed);
             left.store(left_before.saturating_sub(bytes.len()), Ordering::Relaxed);
             if bytes.len() < left_before {
@@ -122,6 +149,17 @@ impl Wire {
             // Dropping the sockets with zero linger resets them.
             _ = cuts.changed() => Ok(()),
         }
+    }
+
+    /// How much of this is the last that anybody gets, if there is to be a cut.
+    fn last_of(&self, bytes: &[u8]) -> Option<usize> {
+        let mut last = self.last.lock().unwrap();
+        let text = last.as_deref()?.as_bytes();
+        let at = bytes.windows(text.len()).position(|part| part == text)?;
+        let end = at + text.len();
+        *last = None;
+        self.cuts.send_modify(|cuts| *cuts += 1);
+        Some(end)
     }
 }
 
