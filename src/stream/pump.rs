@@ -60,6 +60,8 @@ pub struct Pump {
     readers: usize,
     /// Another process is to have the upstream, as soon as one wants it.
     handing_over: bool,
+    /// The process ends: nobody reads here again.
+    parting: bool,
     /// What is here of the stream is of no more use.
     torn: bool,
     batch_events: usize,
@@ -159,6 +161,7 @@ impl Pump {
             keeper: keeper.map(Box::new),
             readers: 0,
             handing_over: false,
+            parting: false,
             torn: false,
             batch_events: (policy.limits.events / 4).max(1),
             batch_bytes: (policy.limits.bytes / 4).clamp(1, BATCH_BYTES),
@@ -175,7 +178,8 @@ impl Pump {
         self.count_kept();
         loop {
             self.settle().await;
-            if self.torn || self.session.is_over() && self.stream.leave() {
+            let over = self.session.is_over() || self.parting;
+            if self.torn || over && self.stream.leave() {
                 return;
             }
             self.set_timer();
@@ -250,6 +254,7 @@ impl Pump {
         self.readers = orders.readers;
         self.count_readers();
         self.handing_over |= orders.hand_over;
+        self.parting |= orders.part;
         if orders.evict {
             self.session.evict();
         }

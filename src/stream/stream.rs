@@ -103,6 +103,7 @@ struct News {
     evict: bool,
     reset: bool,
     hand_over: bool,
+    part: bool,
 }
 
 /// What a pump says of its stream.
@@ -156,6 +157,7 @@ pub(crate) struct Orders {
     pub(crate) evict: bool,
     pub(crate) reset: bool,
     pub(crate) hand_over: bool,
+    pub(crate) part: bool,
 }
 
 impl Stream {
@@ -299,6 +301,14 @@ impl Stream {
         Self::notify(control);
     }
 
+    /// Forgets it once nobody reads it here, and all that came is kept: the
+    /// process ends.
+    pub(crate) fn part(&self) {
+        let mut control = self.control();
+        control.news.get_or_insert_default().part = true;
+        Self::notify(control);
+    }
+
     /// Whether it may be evicted, and what for.
     pub(crate) fn standing(&self) -> Standing {
         let control = self.control();
@@ -345,6 +355,7 @@ impl Stream {
             evict: news.evict,
             reset: news.reset,
             hand_over: news.hand_over,
+            part: news.part,
         })
     }
 
