@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
-use super::gap::announced_gap;
+use super::gap::{Announced, announced_gap};
 use super::id::is_header_safe;
 use super::keeper::Keeper;
 use super::policy::{Kind, UpstreamResume};
@@ -125,7 +125,7 @@ impl Pump {
             Beginning::Live { body, gap } => {
                 writer.begin_connection(asked);
                 if gap {
-                    writer.announce(None);
+                    writer.announce(Announced { lost: None });
                 }
                 let connection = Connection::new(body, &policy.observer, now);
                 (Session::live(terms, now), Upstream::Open(connection))
@@ -253,12 +253,12 @@ impl Pump {
         let now = Instant::now();
         self.readers = orders.readers;
         self.count_readers();
-        self.handing_over |= orders.hand_over;
-        self.parting |= orders.part;
-        if orders.evict {
+        self.handing_over |= orders.wishes.hand_over;
+        self.parting |= orders.wishes.part;
+        if orders.wishes.evict {
             self.session.evict();
         }
-        if orders.reset && !self.follows() && self.may_reset(now) {
+        if orders.wishes.reset && !self.follows() && self.may_reset(now) {
             self.afresh = true;
             self.session.reset(now);
         }
@@ -298,7 +298,7 @@ impl Pump {
                 self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
                 self.writer.begin_connection(self.asked);
                 if gap {
-                    self.writer.announce(None);
+                    self.writer.announce(Announced { lost: None });
                 }
                 self.upstream = Upstream::Open(Connection::new(body, &observer, now));
             }
@@ -417,8 +417,8 @@ impl Pump {
     /// A courtesy, and forgotten, unless it tells of a gap: that one must reach
     /// those who are away just now, too.
     fn comment(&mut self, text: &[u8]) {
-        if let Some(lost) = announced_gap(text) {
-            return self.writer.announce(lost);
+        if let Some(gap) = announced_gap(text) {
+            return self.writer.announce(gap);
         }
         let mut line = BytesMut::with_capacity(text.len() + 2);
         encode_comment(&mut line, text);
