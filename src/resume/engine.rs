@@ -173,7 +173,7 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
                 return;
             }
             for stream in streams {
-                stream.evict();
+                stream.part();
             }
             sleep(Duration::from_millis(5)).await;
         }

@@ -18,14 +18,21 @@ pub fn gap_data(reason: &str, lost: Option<u64>) -> String {
     }
 }
 
-/// Whether a comment of the upstream tells of a gap, and of how many events if
-/// that is known. Its reason is the upstream's own affair: to those who read
-/// here, it is the upstream that lost something.
-pub(crate) fn announced_gap(comment: &[u8]) -> Option<Option<u64>> {
+/// A gap that the upstream itself tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Announced {
+    /// How many events it lost, if it knows.
+    pub(crate) lost: Option<u64>,
+}
+
+/// Whether a comment of the upstream tells of a gap. Its reason is the upstream's
+/// own affair: to those who read here, it is the upstream that lost something.
+pub(crate) fn announced_gap(comment: &[u8]) -> Option<Announced> {
     let rest = comment.strip_prefix(COMMENT.as_bytes())?;
     let mut words = rest.split(|byte| *byte == b' ').skip(1);
     let lost = words.find_map(|word| word.strip_prefix(b"lost="));
-    Some(lost.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()))
+    let lost = lost.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    Some(Announced { lost })
 }
 
 #[cfg(test)]
@@ -36,7 +43,8 @@ mod tests {
     fn what_is_written_is_read_back() {
         for lost in [None, Some(0), Some(u64::MAX)] {
             let comment = gap_comment("trimmed", lost);
-            assert_eq!(announced_gap(comment.as_bytes()), Some(lost), "{comment}");
+            let read = announced_gap(comment.as_bytes());
+            assert_eq!(read, Some(Announced { lost }), "{comment}");
         }
     }
 
@@ -54,7 +62,7 @@ mod tests {
         // That there is a gap is clear, if not how large it is.
         assert_eq!(
             announced_gap(b" sse-resume gap reason=x lost=-1"),
-            Some(None)
+            Some(Announced { lost: None })
         );
     }
 

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
 use super::finish::Finish;
-use super::gap::announced_gap;
+use super::gap::{Announced, announced_gap};
 use super::id::is_header_safe;
 use super::keeper::Keeper;
 use super::policy::{Ids, Kind, UpstreamResume};
@@ -66,6 +66,8 @@ pub struct Pump {
     detached: bool,
     /// Another process is to have the upstream, as soon as one wants it.
     handing_over: bool,
+    /// The process ends: nobody reads here again.
+    parting: bool,
     /// What is here of the stream is of no more use.
     torn: bool,
     batch_events: usize,
@@ -129,7 +131,7 @@ impl Pump {
             Beginning::Live { body, gap } => {
                 writer.begin_connection(asked);
                 if gap {
-                    writer.announce(None);
+                    writer.announce(Announced { lost: None });
                 }
                 let connection = Connection::new(body, &policy.observer, now);
                 (Session::live(terms, now), Upstream::Open(connection))
@@ -171,6 +173,7 @@ impl Pump {
             forgotten: false,
             detached: false,
             handing_over: false,
+            parting: false,
             torn: false,
             batch_events: (policy.limits.events / 4).max(1),
             batch_bytes: (policy.limits.bytes / 4).clamp(1, BATCH_BYTES),
@@ -187,7 +190,8 @@ impl Pump {
         self.count_kept();
         loop {
             self.settle().await;
-            if self.torn || self.session.is_over() && self.stream.leave() {
+            let over = self.session.is_over() || self.parting;
+            if self.torn || over && self.stream.leave() {
                 return;
             }
             self.set_timer();
@@ -261,14 +265,15 @@ impl Pump {
         let now = Instant::now();
         self.readers = orders.readers;
         self.count_readers();
-        self.handing_over |= orders.hand_over;
-        if orders.evict {
+        self.handing_over |= orders.wishes.hand_over;
+        self.parting |= orders.wishes.part;
+        if orders.wishes.evict {
             self.session.evict();
         }
-        if let Some(stop) = orders.stop {
+        if let Some(stop) = orders.wishes.stop {
             self.stop(stop, now);
         }
-        if orders.reset && !self.follows() && self.may_reset(now) {
+        if orders.wishes.reset && !self.follows() && self.may_reset(now) {
             self.afresh = true;
             self.session.reset(now);
         }
@@ -321,7 +326,7 @@ impl Pump {
                 self.decoder = Decoder::new(self.stream.policy.max_event_bytes);
                 self.writer.begin_connection(self.asked);
                 if gap {
-                    self.writer.announce(None);
+                    self.writer.announce(Announced { lost: None });
                 }
                 self.upstream = Upstream::Open(Connection::new(body, &observer, now));
             }
@@ -445,8 +450,8 @@ impl Pump {
     /// A courtesy, and forgotten, unless it tells of a gap: that one must reach
     /// those who are away just now, too.
     fn comment(&mut self, text: &[u8]) {
-        if let Some(lost) = announced_gap(text) {
-            return self.writer.announce(lost);
+        if let Some(gap) = announced_gap(text) {
+            return self.writer.announce(gap);
         }
         let mut line = BytesMut::with_capacity(text.len() + 2);
         encode_comment(&mut line, text);

@@ -120,17 +120,19 @@ struct Control {
     unread_since: Option<Instant>,
     account: Account,
     /// What the pump has not seen yet.
-    news: Option<News>,
+    wishes: Option<Wishes>,
     pump: Option<Waker>,
 }
 
 /// What others want of a pump, beside readers coming and going.
 #[derive(Clone, Copy, Debug, Default)]
-struct News {
-    evict: bool,
-    reset: bool,
-    hand_over: bool,
-    stop: Option<Stop>,
+#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
+pub(crate) struct Wishes {
+    pub(crate) evict: bool,
+    pub(crate) reset: bool,
+    pub(crate) hand_over: bool,
+    pub(crate) part: bool,
+    pub(crate) stop: Option<Stop>,
 }
 
 /// Why a stream is to end now, and what is to become of it.
@@ -189,10 +191,7 @@ pub(crate) enum Standing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Orders {
     pub(crate) readers: usize,
-    pub(crate) evict: bool,
-    pub(crate) reset: bool,
-    pub(crate) hand_over: bool,
-    pub(crate) stop: Option<Stop>,
+    pub(crate) wishes: Wishes,
 }
 
 impl Stream {
@@ -222,7 +221,7 @@ impl Stream {
                 readers: 0,
                 unread_since: Some(Instant::now()),
                 account: Account::NEW,
-                news: None,
+                wishes: None,
                 pump: None,
             }),
         }
@@ -324,14 +323,22 @@ impl Stream {
     /// Asks for a fresh upstream connection.
     pub fn reset(&self) {
         let mut control = self.control();
-        control.news.get_or_insert_default().reset = true;
+        control.wishes.get_or_insert_default().reset = true;
         Self::notify(control);
     }
 
     /// Asks it to let another process have its upstream, if one wants it.
     pub(crate) fn hand_over(&self) {
         let mut control = self.control();
-        control.news.get_or_insert_default().hand_over = true;
+        control.wishes.get_or_insert_default().hand_over = true;
+        Self::notify(control);
+    }
+
+    /// Forgets it once nobody reads it here, and all that came is kept: the
+    /// process ends.
+    pub(crate) fn part(&self) {
+        let mut control = self.control();
+        control.wishes.get_or_insert_default().part = true;
         Self::notify(control);
     }
 
@@ -353,7 +360,7 @@ impl Stream {
 
     fn order_stop(&self, stop: Stop) {
         let mut control = self.control();
-        control.news.get_or_insert_default().stop = Some(stop);
+        control.wishes.get_or_insert_default().stop = Some(stop);
         Self::notify(control);
     }
 
@@ -372,7 +379,7 @@ impl Stream {
         let control = self.control();
         match control.unread_since {
             _ if control.account.phase == Phase::Gone => Standing::Leaving,
-            _ if control.news.is_some_and(|news| news.evict) => Standing::Leaving,
+            _ if control.wishes.is_some_and(|wishes| wishes.evict) => Standing::Leaving,
             Some(since) => Standing::Unread(since),
             None => Standing::Read,
         }
@@ -387,12 +394,12 @@ impl Stream {
     /// Forgets it, unless it is read.
     pub(crate) fn evict(&self) {
         let mut control = self.control();
-        control.news.get_or_insert_default().evict = true;
+        control.wishes.get_or_insert_default().evict = true;
         Self::notify(control);
     }
 
     fn notify(mut control: MutexGuard<'_, Control>) {
-        control.news.get_or_insert_default();
+        control.wishes.get_or_insert_default();
         let pump = control.pump.take();
         drop(control);
         if let Some(pump) = pump {
@@ -404,16 +411,13 @@ impl Stream {
 
     pub(crate) fn poll_orders(&self, cx: &mut Context<'_>) -> Poll<Orders> {
         let mut control = self.control();
-        let Some(news) = control.news.take() else {
+        let Some(wishes) = control.wishes.take() else {
             control.pump = Some(cx.waker().clone());
             return Poll::Pending;
         };
         Poll::Ready(Orders {
             readers: control.readers,
-            evict: news.evict,
-            reset: news.reset,
-            hand_over: news.hand_over,
-            stop: news.stop,
+            wishes,
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bytes::{Bytes, BytesMut};
 
-use super::gap::gap_data;
+use super::gap::{Announced, gap_data};
 use super::id::{Epoch, IdWriter, MAX_CURSOR, is_header_safe};
 use super::overlap::{Dense, Overlap, Verdict};
 use super::policy::{Ids, UpstreamResume};
@@ -49,9 +49,8 @@ pub(crate) struct Writer {
     connected: bool,
     overlap: Option<Overlap>,
     dense: Dense,
-    /// The upstream itself told of a gap before its next block, and of how many
-    /// events if it knew.
-    announced: Option<Option<u64>>,
+    /// The upstream itself told of a gap before its next block.
+    announced: Option<Announced>,
 }
 
 /// What became of a block.
@@ -135,10 +134,10 @@ impl Writer {
         }
     }
 
-    /// The upstream, a proxy as well, says that it lost so many events before
-    /// its next block: first in its head, then, when it knows more, in a comment.
-    pub(crate) fn announce(&mut self, lost: Option<u64>) {
-        self.announced = Some(lost);
+    /// The upstream, a proxy as well, says that it lost events before its next
+    /// block: first in its head, then, when it knows more, in a comment.
+    pub(crate) fn announce(&mut self, gap: Announced) {
+        self.announced = Some(gap);
     }
 
     /// Position of the last block, taken or not.
@@ -231,7 +230,7 @@ impl Writer {
     /// What the upstream says it lost counts for more than what was declared of
     /// it, and for less than a number or a snapshot.
     fn with_announced(&mut self, seam: Option<SeamKind>) -> Option<SeamKind> {
-        let Some(lost) = self.announced.take() else {
+        let Some(Announced { lost }) = self.announced.take() else {
             return seam;
         };
         match seam {

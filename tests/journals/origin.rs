@@ -26,6 +26,9 @@ use tokio::task::AbortHandle;
 
 use crate::transcript::Connection;
 
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                      transfer-encoding: chunked\r\n\r\n";
+
 /// How an origin does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
@@ -222,8 +225,6 @@ impl Shared {
             let mut executions = self.executions.lock().unwrap();
             *executions.entry(head.path.clone()).or_default() += 1;
         }
-        const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
-                              transfer-encoding: chunked\r\n\r\n";
         if head.post {
             write(socket, HEAD).await?;
             return self.answer_once(&head.path, socket).await;

@@ -11,7 +11,7 @@ pub(crate) struct Seed {
 impl Seed {
     pub(crate) fn of(test: &str) -> Self {
         let seed = match std::env::var("JOURNALS_SEED") {
-            Ok(text) => text.parse().expect("JOURNALS_SEED is a number"),
+            Ok(number) => number.parse().expect("JOURNALS_SEED is a number"),
             Err(_) => fastrand::u64(..),
         };
         println!("{test}: JOURNALS_SEED={seed}");

@@ -464,13 +464,13 @@ fn what_the_upstream_says_it_lost_is_a_gap() {
     });
     bench.feed("id: a\ndata: a\n\n");
     // Within a connection, and on a new one that is declared to go on.
-    bench.writer.announce(Some(2));
+    bench.writer.announce(Announced { lost: Some(2) });
     assert!(bench.writer.has_gap(), "known before the next block");
     let gap = |lost| Accepted::Appended(Some(SeamKind::Gap { lost }));
     assert_eq!(bench.feed("id: d\ndata: d\n\n"), [gap(Some(2))]);
     assert_eq!(bench.feed("id: e\ndata: e\n\n"), [Accepted::Appended(None)]);
     bench.reconnect(true);
-    bench.writer.announce(None);
+    bench.writer.announce(Announced { lost: None });
     // What is repeated was not lost; what comes after it is another matter.
     let accepted = bench.feed("id: e\ndata: e\n\nid: g\ndata: g\n\n");
     assert_eq!(accepted, [Accepted::Repeated, gap(None)]);
@@ -482,7 +482,7 @@ fn a_number_or_a_snapshot_says_more_than_an_announcement() {
     let mut bench = Bench::new(rules());
     bench.feed("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n");
     bench.reconnect(true);
-    bench.writer.announce(None);
+    bench.writer.announce(Announced { lost: None });
     let counted = SeamKind::Gap { lost: Some(1) };
     let accepted = bench.feed("id: 5\ndata: e\n\n");
     assert_eq!(accepted, [Accepted::Appended(Some(counted))]);
@@ -493,7 +493,7 @@ fn a_number_or_a_snapshot_says_more_than_an_announcement() {
     });
     bench.feed("data: a\n\n");
     bench.reconnect(false);
-    bench.writer.announce(Some(7));
+    bench.writer.announce(Announced { lost: Some(7) });
     let accepted = bench.feed("data: b\n\n");
     assert_eq!(accepted, [Accepted::Appended(Some(SeamKind::Snapshot))]);
 }

@@ -52,6 +52,8 @@ impl State {
     }
 
     pub(in super::super) fn attend(&mut self, read: bool, now: Instant) {
+        // What is asked just now was asked on behalf of nobody.
+        self.outdated |= read != self.read;
         self.read = read;
         self.lease.attend(read, now);
     }
