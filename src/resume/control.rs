@@ -207,7 +207,7 @@ where
 
     /// This client's streams on this route, if it can be told from others.
     fn belongings(&self) -> Vec<Arc<Stream>> {
-        let Some(principal) = &self.principal else {
+        let Some(principal) = &self.draft.principal else {
             return Vec::new();
         };
         let mut streams = self.registry().owners().streams(principal);

@@ -15,7 +15,8 @@ use super::attach::{self, Outcome};
 use super::body::SseBody;
 use super::cursor::{Cursor, LAST_EVENT_ID};
 use super::inner::Inner;
-use super::open::{Place, Upstream};
+use super::open::Upstream;
+use super::opening::Place;
 use crate::log::Position;
 use crate::observe::GapReason;
 use crate::stream::policy::Kind;
@@ -96,8 +97,8 @@ where
     if !streams || !message.is_before(UNRESUMABLE) {
         return pass(upstream).await;
     }
-    upstream.prime = !message.is_before(PRIMED);
-    upstream.responses = message.responses;
+    upstream.draft.prime = !message.is_before(PRIMED);
+    upstream.draft.responses = message.responses;
     match cursor {
         _ if method == Method::POST => open(upstream, Kind::OneShot).await,
         Cursor::None => match standing(&upstream) {
@@ -136,7 +137,10 @@ where
     S: Inner<B>,
     B: Send + 'static,
 {
-    let streams = upstream.registry().owners().streams(&upstream.principal?);
+    let streams = upstream
+        .registry()
+        .owners()
+        .streams(&upstream.draft.principal?);
     let stream = streams.into_iter().find(|stream| {
         stream.policy.kind == Kind::Private
             && stream.phase() == Phase::Active
@@ -186,7 +190,7 @@ impl Session {
         let named = upstream.parts.headers.contains_key(SESSION);
         Self {
             engine: upstream.route.engine.clone(),
-            principal: upstream.principal.filter(|_| named),
+            principal: upstream.draft.principal.filter(|_| named),
         }
     }
 

@@ -19,8 +19,9 @@
 //!
 //! A request walks: [`service`](SseService) decides the kind of stream and
 //! reads the client's cursor; `attach` answers from a stream that exists;
-//! `open` calls the inner service for one that does not; `reopen` calls it
-//! again when its connection is lost; [`SseBody`] is what the client reads.
+//! `open` calls the inner service for one that does not, and `opening` makes a
+//! stream of its answer; `reopen` calls it again when its connection is lost;
+//! [`SseBody`] is what the client reads.
 //!
 //! `control` answers what is asked about streams: to attach to one by its key,
 //! to stop it, to list them.
@@ -44,6 +45,8 @@ mod layer;
 mod mcp;
 mod name;
 mod open;
+mod opening;
+mod policy;
 mod principal;
 pub mod profile;
 mod recall;

@@ -1,48 +1,38 @@
-//! Opening a stream: the first call of the inner service, and what its answer
-//! becomes.
+//! A request on its way to the inner service, and whether a stream comes of it.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
-use super::attach::{self, Client, Joined};
+use super::attach::Client;
 use super::body::{Close, SseBody};
-use super::cursor::{Cursor, LAST_EVENT_ID};
-use super::engine::Engine;
-use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
+use super::cursor::LAST_EVENT_ID;
+use super::head::{self, dress, is_encoded, is_event_stream};
 use super::inner::Inner;
 use super::key;
 use super::mcp;
 use super::name;
+use super::opening::{Draft, Opening, Place, held_head};
 use super::principal::{self, Principal};
 use super::reopen::Reopen;
 use super::request::RequestBody;
 use super::retry::{self, Retry, SENT_AGAIN};
 use super::route::Route;
-use super::settings::{BufferSettings, Mode, Repeat};
-use crate::journal::{self, Replica};
-use crate::log::{Limits, Position};
+use super::settings::{Mode, Repeat};
 use crate::observe::{GapReason, Signal};
-use crate::stream::create::NewStream;
-use crate::stream::id::Epoch;
 use crate::stream::key::Key;
-use crate::stream::policy::{Ids, Kind, Linger, UpstreamResume};
+use crate::stream::policy::Kind;
 use crate::stream::pump::Beginning;
-use crate::stream::registry::{Claim, Claimed, Registry};
-use crate::stream::saved::Birth;
+use crate::stream::registry::Registry;
 use crate::stream::source::{BoxError, Source};
-use crate::stream::stream::{Policy, Stream};
-
-/// A one-shot is retained up to this, because it cannot be asked for again.
-const ONE_SHOT_BYTES: usize = 16 << 20;
+use crate::stream::stream::Stream;
 
 /// A request on its way to the inner service.
 pub(super) struct Upstream<S, B> {
@@ -50,57 +40,20 @@ pub(super) struct Upstream<S, B> {
     pub(super) parts: Parts,
     service: S,
     body: RequestBody<B>,
-    pub(super) principal: Principal,
-    /// What its application calls the stream.
-    name: Option<Box<str>>,
-    scope: Box<[u8]>,
-    /// The id to ask the upstream to go on from.
-    pub(super) after: Option<Bytes>,
-    /// What the client is to be told it may have lost.
-    pub(super) gap: Option<GapReason>,
-    /// One client's own way back into a shared stream.
-    pub(super) aside: bool,
-    /// The epoch the stream is to have, where it is announced before there is a
-    /// stream.
-    pub(super) epoch: Option<Epoch>,
-    /// The journal is out of reach: it may have such a stream already.
-    pub(super) unknown: bool,
-    /// The stream is to begin with an id to come back with.
-    pub(super) prime: bool,
-    /// JSON-RPC responses it is to bring.
-    pub(super) responses: usize,
-}
-
-/// What a new stream is found by.
-pub(super) enum Place {
-    /// Its epoch.
-    Epoch,
-    /// A key that is claimed for it, here and in the journal.
-    Claimed(Key, Claimed, Option<Box<dyn Replica>>),
-    /// A key, unless another stream has it by then: that one will serve this
-    /// client, too, from where the cursor says.
-    Late(Key, Cursor),
+    pub(super) draft: Draft,
 }
 
 impl<S, B> Upstream<S, B> {
     pub(super) fn new(route: Arc<Route>, service: S, parts: Parts, body: B) -> Self {
         let credentials = &route.settings.principal;
         let principal = route.engine.principals().of(credentials, &parts.headers);
+        let scope = key::scope(route.number, &route.settings, &parts);
         Self {
-            principal,
-            scope: key::scope(route.number, &route.settings, &parts),
+            draft: Draft::new(principal, scope),
             route,
             parts,
             service,
             body: RequestBody::original(body),
-            name: None,
-            after: None,
-            gap: None,
-            aside: false,
-            epoch: None,
-            unknown: false,
-            prime: false,
-            responses: 1,
         }
     }
 
@@ -116,7 +69,7 @@ impl<S, B> Upstream<S, B> {
         Client {
             route: &self.route,
             get: self.is_get(),
-            prime: self.prime,
+            prime: self.draft.prime,
         }
     }
 
@@ -128,7 +81,7 @@ impl<S, B> Upstream<S, B> {
     /// one; they name no request.
     pub(super) fn app_key(&self) -> Option<(Key, Repeat)> {
         let settings = &self.route.settings.key;
-        if let Some(name) = &self.name {
+        if let Some(name) = &self.draft.name {
             let repeat = settings.repeat.unwrap_or(Repeat::Supersede);
             return Some((self.named_key(name), repeat));
         }
@@ -142,7 +95,7 @@ impl<S, B> Upstream<S, B> {
             .any(|name| headers.contains_key(name));
         named.then(|| {
             let mut key = key::shared(self.route.number, settings, &self.parts).into_vec();
-            key.extend_from_slice(&self.principal.unwrap_or_default());
+            key.extend_from_slice(&self.draft.principal.unwrap_or_default());
             let repeat = settings.repeat.unwrap_or(Repeat::Attach);
             (Key::Request(key.into()), repeat)
         })
@@ -150,24 +103,25 @@ impl<S, B> Upstream<S, B> {
 
     /// The key of this client's stream of that name.
     pub(super) fn named_key(&self, name: &str) -> Key {
-        let whose = &self.principal;
+        let whose = &self.draft.principal;
         Key::Request(key::named(self.route.number, &self.parts, whose, name))
     }
 
     /// Whether this client may have a stream.
     pub(super) fn may_have(&self, stream: &Stream) -> bool {
-        principal::same(&stream.principal, &self.principal) && stream.scope == self.scope
+        principal::same(&stream.principal, &self.draft.principal)
+            && stream.scope == self.draft.scope
     }
 
     /// Whose it would be, and which resource's, as a journal has it.
     pub(super) fn owner(&self) -> (Principal, [u8; 32]) {
-        let scope = self.route.engine.names().hash(b"scope", &self.scope);
-        (self.principal, scope)
+        let scope = self.route.engine.names().hash(b"scope", &self.draft.scope);
+        (self.draft.principal, scope)
     }
 
     /// The resource of this request.
     pub(super) fn scope(&self) -> &[u8] {
-        &self.scope
+        &self.draft.scope
     }
 
     pub(super) fn strip_credentials(&mut self) {
@@ -219,7 +173,7 @@ where
             }
         }
         let find = |source| name::find(source, &self.parts.headers, self.read_already());
-        self.name = source.and_then(find);
+        self.draft.name = source.and_then(find);
         true
     }
 }
@@ -265,7 +219,7 @@ where
         place: Place,
     ) -> Result<Response<SseBody<S::ResBody>>, S::Error> {
         self.ask_for_identity();
-        if let Some(id) = &self.after {
+        if let Some(id) = &self.draft.after {
             // It came in a header or a checked id; if it does not fit, nobody asks.
             if let Ok(value) = HeaderValue::from_maybe_shared(id.clone()) {
                 self.parts.headers.insert(LAST_EVENT_ID, value);
@@ -311,7 +265,7 @@ where
             );
             return Ok(Response::from_parts(head, SseBody::plain(body)));
         }
-        let gap = opening.after.is_some() && head::tells_of_gap(&head.headers);
+        let gap = opening.draft.after.is_some() && head::tells_of_gap(&head.headers);
         let observer = &opening.route.observer;
         observer.observe(Signal::UpstreamHead(asked.elapsed()));
         let body = body.map_err(Into::into).boxed_unsync();
@@ -347,16 +301,7 @@ where
             route: self.route,
             kind,
             place,
-            principal: self.principal,
-            scope: self.scope,
-            after: self.after,
-            gap: self.gap,
-            aside: self.aside,
-            epoch: self.epoch,
-            name: self.name,
-            unknown: self.unknown,
-            prime: self.prime,
-            responses: self.responses,
+            draft: self.draft,
             before_session,
         };
         let request = Request::from_parts(self.parts, self.body);
@@ -396,262 +341,4 @@ fn is_down(status: StatusCode) -> bool {
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     )
-}
-
-/// A stream in the making.
-#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
-struct Opening {
-    route: Arc<Route>,
-    kind: Kind,
-    place: Place,
-    principal: Principal,
-    scope: Box<[u8]>,
-    after: Option<Bytes>,
-    gap: Option<GapReason>,
-    aside: bool,
-    get: bool,
-    epoch: Option<Epoch>,
-    name: Option<Box<str>>,
-    unknown: bool,
-    prime: bool,
-    responses: usize,
-    /// What a request had that is to get the session its stream belongs to.
-    before_session: Option<HeaderMap>,
-}
-
-impl Opening {
-    /// Keeps the client while the upstream is sought.
-    async fn held<R>(self, source: Option<Arc<dyn Source>>) -> Response<SseBody<R>> {
-        self.settle(held_head(), Beginning::Held, source).await
-    }
-
-    /// Makes a stream of the answer, unless it came late and there is one.
-    async fn settle<R>(
-        mut self,
-        head: http::response::Parts,
-        beginning: Beginning,
-        source: Option<Arc<dyn Source>>,
-    ) -> Response<SseBody<R>> {
-        let (key, cursor) = match std::mem::replace(&mut self.place, Place::Epoch) {
-            Place::Late(key, cursor) => (key, cursor),
-            place => {
-                self.place = place;
-                return self.live(head, beginning, source);
-            }
-        };
-        let registry = Arc::clone(self.route.engine.registry());
-        loop {
-            match registry.claim(&key) {
-                Claim::Open(stream) => match attach::join(self.client(), &stream, &cursor) {
-                    Joined::Answer(response) => return response,
-                    Joined::Aside(_) => {
-                        self.kind = Kind::Private;
-                        self.aside = true;
-                        break;
-                    }
-                    Joined::Over => registry.remove(&key, &stream),
-                },
-                Claim::Opening(opening) => {
-                    opening.done().await;
-                }
-                Claim::Mine(claimed) => {
-                    let replica = owned_late(&self.route.engine, &key).await;
-                    self.unknown = replica.is_none() && self.route.engine.is_shared();
-                    self.place = Place::Claimed(key, claimed, replica);
-                    break;
-                }
-            }
-        }
-        self.live(head, beginning, source)
-    }
-
-    fn client(&self) -> Client<'_> {
-        Client {
-            route: &self.route,
-            get: self.get,
-            prime: self.prime,
-        }
-    }
-
-    /// A session's first request does not have it yet.
-    fn principal_of(&mut self, head: &HeaderMap) -> Principal {
-        let Some(mut headers) = self.before_session.take() else {
-            return self.principal;
-        };
-        let Some(session) = head.get(mcp::SESSION) else {
-            return self.principal;
-        };
-        headers.insert(mcp::SESSION, session.clone());
-        let credentials = &self.route.settings.principal;
-        self.route.engine.principals().of(credentials, &headers)
-    }
-
-    fn live<R>(
-        mut self,
-        mut head: http::response::Parts,
-        beginning: Beginning,
-        source: Option<Arc<dyn Source>>,
-    ) -> Response<SseBody<R>> {
-        self.principal = self.principal_of(&head.headers);
-        let resumed = self.resumed(&beginning);
-        if let Some(reason) = self.gap {
-            self.route.observer.observe(Signal::Gap(reason));
-        }
-        let (key, claimed, replica) = match self.place {
-            Place::Claimed(key, claimed, replica) => (Some(key), Some(claimed), replica),
-            Place::Epoch | Place::Late(..) => (None, None, None),
-        };
-        let engine = &self.route.engine;
-        let registry = Arc::clone(engine.registry());
-        let minted = match (self.epoch, self.kind) {
-            (Some(epoch), _) => Ok(epoch),
-            (None, Kind::Shared) => Epoch::shared(),
-            (None, _) => Epoch::private(),
-        };
-        let Ok(epoch) = minted else {
-            return attach::unavailable();
-        };
-        if self.kind == Kind::OneShot && self.route.settings.attach.is_some() {
-            head::name(&mut head.headers, epoch.locator());
-        }
-        let located = |locator| {
-            engine
-                .journal()
-                .create(&engine.names().name(&Key::Located(locator)))
-        };
-        let replica = replica.or_else(|| epoch.locator().and_then(located));
-        let journaled = replica.map(|replica| {
-            let birth = Birth {
-                kind: self.kind,
-                epoch,
-                principal: self.principal.filter(|_| self.kind != Kind::Shared),
-                scope: engine.names().hash(b"scope", &self.scope),
-                opened_with: self.after.clone(),
-                head: head::keep(&head.headers),
-            };
-            (replica, birth)
-        });
-        let new = NewStream {
-            key,
-            name: self.name,
-            epoch,
-            journaled,
-            unknown: self.unknown,
-            policy: Policy {
-                responses: self.responses,
-                ..policy(&self.route, self.kind, self.aside)
-            },
-            head: head::keep(&head.headers),
-            principal: self.principal.filter(|_| self.kind != Kind::Shared),
-            scope: self.scope,
-            opened_with: self.after,
-            source,
-            beginning,
-        };
-        let (stream, pump) = new.build(&registry);
-        // Attached before it can be found or move: nobody is first but us.
-        let Some((subscription, attached)) = stream.attach(Position::Oldest) else {
-            return attach::unavailable();
-        };
-        registry.insert(stream.key.clone(), &stream);
-        if let Some(claimed) = claimed {
-            claimed.fill(&stream);
-        }
-        tokio::spawn(pump.run());
-        dress(&mut head.headers, Some(resumed));
-        let gap = self.gap.map(|reason| (reason, None));
-        let client = Client {
-            route: &self.route,
-            get: self.get,
-            prime: self.prime,
-        };
-        let body = client.body(subscription, attached, gap);
-        Response::from_parts(head, body)
-    }
-
-    fn resumed(&self, beginning: &Beginning) -> Resumed {
-        let declared = self.route.settings.resume == UpstreamResume::LastEventId;
-        match (&self.after, self.gap) {
-            (_, Some(_)) => Resumed::Gap,
-            _ if matches!(beginning, Beginning::Live { gap: true, .. }) => Resumed::Gap,
-            (Some(_), None) if declared => Resumed::Exact,
-            _ => Resumed::New,
-        }
-    }
-}
-
-/// A place in the journal for a stream whose upstream has answered already:
-/// none, if the journal has the stream or cannot be asked.
-async fn owned_late(engine: &Engine, key: &Key) -> Option<Box<dyn Replica>> {
-    let claim = engine.journal().claim(&engine.names().name(key))?;
-    match claim.await {
-        Ok(journal::Claim::Mine(replica)) => Some(replica),
-        Ok(journal::Claim::Kept(_)) | Err(_) => None,
-    }
-}
-
-/// The head of a stream whose upstream has not answered.
-fn held_head() -> http::response::Parts {
-    let mut response = Response::new(());
-    *response.headers_mut() = head::unpack(&head::synthetic());
-    response.into_parts().0
-}
-
-pub(super) fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
-    let settings = &route.settings;
-    Policy {
-        kind,
-        // Beside a shared stream that preserves, ids lead back into it.
-        ids: match (settings.ids, aside) {
-            (Ids::Auto, true) => Ids::Preserve,
-            (ids, _) => ids,
-        },
-        resume: settings.resume,
-        limits: limits(settings.buffer, kind),
-        finish: settings.finish.as_slice().into(),
-        responses: 1,
-        defers: settings.mode == Mode::Mcp,
-        linger: if leads_upstream(settings.ids, kind, aside) {
-            Linger::For(Duration::ZERO)
-        } else {
-            settings.linger
-        },
-        max_runtime: settings.max_runtime,
-        max_detached: settings.max_detached,
-        retain: settings.retain,
-        reconnect: settings.reconnect,
-        hold: settings.hold,
-        batch: settings.batch,
-        upstream_idle: settings.upstream_idle,
-        max_event_bytes: settings.max_event_bytes,
-        gap_event: settings.gap_event.clone(),
-        strip_retry: settings.retry.is_some(),
-        observer: Arc::clone(&route.observer),
-    }
-}
-
-/// Whether nobody finds the stream again, because its ids lead to the upstream:
-/// then there is nothing to linger for.
-fn leads_upstream(ids: Ids, kind: Kind, aside: bool) -> bool {
-    match ids {
-        Ids::Assign => false,
-        Ids::Auto => aside,
-        Ids::Preserve => kind == Kind::Private,
-    }
-}
-
-fn limits(buffer: BufferSettings, kind: Kind) -> Limits {
-    if kind == Kind::OneShot {
-        // Who comes back is to find it whole: only its size is bounded.
-        return Limits {
-            bytes: buffer.bytes.unwrap_or(ONE_SHOT_BYTES),
-            ..Limits::NONE
-        };
-    }
-    let default = Limits::default();
-    Limits {
-        events: buffer.events.unwrap_or(default.events),
-        bytes: buffer.bytes.unwrap_or(default.bytes),
-        age: buffer.age.unwrap_or(default.age),
-    }
 }

@@ -12,7 +12,9 @@ use super::body::SseBody;
 use super::cursor::Cursor;
 use super::engine::Engine;
 use super::inner::Inner;
-use super::open::{Place, Upstream, policy};
+use super::open::Upstream;
+use super::opening::Place;
+use super::policy::policy;
 use super::principal;
 use super::settings::{Mode, Repeat};
 use crate::journal::{self, JournalError, Kept, News, OnLoss, Replica};
@@ -228,7 +230,7 @@ where
         if wait {
             return Ok(self.wait(place));
         }
-        self.unknown = true;
+        self.draft.unknown = true;
         self.begin(cursor).open(Kind::Shared, place).await
     }
 
@@ -256,7 +258,7 @@ where
                 return Ok(Announced::First);
             };
             let Some(other) = given.await? else {
-                self.epoch = Some(epoch);
+                self.draft.epoch = Some(epoch);
                 return Ok(Announced::First);
             };
             let Some(located) = Key::of(&other) else {

@@ -21,7 +21,8 @@ use super::head;
 use super::inner::Inner;
 use super::key;
 use super::mcp;
-use super::open::{Place, Upstream};
+use super::open::Upstream;
+use super::opening::Place;
 use super::recall::{Announced, Recalled, catch_up, is_running};
 use super::request::RequestBody;
 use super::route::Route;
@@ -151,23 +152,25 @@ where
         }
         if let Some((key, repeat)) = upstream.app_key() {
             if let Cursor::Foreign(id) = cursor {
-                upstream.after = Some(id);
+                upstream.draft.after = Some(id);
             }
             return named(upstream, key, repeat).await;
         }
     }
     match cursor {
         Cursor::None => {}
-        Cursor::Malformed => upstream.gap = Some(GapReason::MalformedId),
-        Cursor::Foreign(id) => upstream.after = Some(id),
+        Cursor::Malformed => upstream.draft.gap = Some(GapReason::MalformedId),
+        Cursor::Foreign(id) => upstream.draft.after = Some(id),
         // `preserve` leaves ids of any shape to the upstream that gave them.
-        Cursor::Ours { raw, .. } if get && upstream.preserves(kind) => upstream.after = Some(raw),
+        Cursor::Ours { raw, .. } if get && upstream.preserves(kind) => {
+            upstream.draft.after = Some(raw)
+        }
         Cursor::Ours { id, .. } => match upstream.find(&id).await {
             Ok(Some((stream, seq))) => match attach::resume(upstream.client(), &stream, seq) {
                 attach::Outcome::Answer(response) => return Ok(response),
                 // Whatever became of it, the request was sent once already.
                 attach::Outcome::Afresh if !get => return Ok(attach::unknown_id()),
-                attach::Outcome::Afresh => upstream.gap = Some(GapReason::Trimmed),
+                attach::Outcome::Afresh => upstream.draft.gap = Some(GapReason::Trimmed),
             },
             Ok(None) if !get => return Ok(attach::unknown_id()),
             Err(error) if !get => {
@@ -183,8 +186,8 @@ where
                     tracing::warn!(%error, "a client's stream is taken for unknown");
                 }
                 match id.carried {
-                    Some(carried) => upstream.after = Some(carried.into()),
-                    None => upstream.gap = Some(GapReason::UnknownId),
+                    Some(carried) => upstream.draft.after = Some(carried.into()),
+                    None => upstream.draft.gap = Some(GapReason::UnknownId),
                 }
             }
         },
@@ -283,7 +286,7 @@ where
 {
     let engine = upstream.route.engine.clone();
     let name = engine.names().name(&key);
-    let locator = upstream.epoch.and_then(|epoch| epoch.locator());
+    let locator = upstream.draft.epoch.and_then(|epoch| epoch.locator());
     let cancelled = claimed.cancelled();
     let place = Place::Claimed(key, claimed, None);
     let answer = {
@@ -347,8 +350,8 @@ where
                 match attach::join(upstream.client(), &stream, &cursor) {
                     attach::Joined::Answer(response) => return Ok(response),
                     attach::Joined::Aside(after) => {
-                        upstream.after = Some(after);
-                        upstream.aside = true;
+                        upstream.draft.after = Some(after);
+                        upstream.draft.aside = true;
                         return upstream.open(Kind::Private, Place::Epoch).await;
                     }
                     // Its end is no answer to a client that has not read it.
@@ -400,14 +403,14 @@ impl<S, B> Upstream<S, B> {
     pub(super) fn begin(mut self, cursor: &Cursor) -> Self {
         match cursor {
             Cursor::None => {}
-            Cursor::Malformed => self.gap = Some(GapReason::MalformedId),
-            Cursor::Foreign(id) => self.after = Some(id.clone()),
+            Cursor::Malformed => self.draft.gap = Some(GapReason::MalformedId),
+            Cursor::Foreign(id) => self.draft.after = Some(id.clone()),
             Cursor::Ours { raw, .. } if self.preserves(Kind::Shared) => {
-                self.after = Some(raw.clone());
+                self.draft.after = Some(raw.clone());
             }
             Cursor::Ours { id, .. } => match &id.carried {
-                Some(carried) => self.after = Some(Bytes::copy_from_slice(carried)),
-                None => self.gap = Some(GapReason::UnknownId),
+                Some(carried) => self.draft.after = Some(Bytes::copy_from_slice(carried)),
+                None => self.draft.gap = Some(GapReason::UnknownId),
             },
         }
         self
