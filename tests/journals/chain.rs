@@ -118,11 +118,17 @@ fn with_seams(feed: &str) -> Promise {
 }
 
 /// What is promised when the first proxy loses its log, and with it all that an
-/// origin does not resend.
+/// origin does not resend. A client that is cut before it has an id of its new
+/// private stream is given another one; the first one goes when nobody comes.
 fn with_losses(feed: &str) -> Promise {
     Promise {
         gaps: gaps(feed, &["upstream", "unknown-id"]),
         kept: !feed.contains("/bare"),
+        upstream: if feed.contains("/private") {
+            Upstream::Leased
+        } else {
+            Upstream::One
+        },
         ..nothing_lost(feed)
     }
 }

@@ -8,7 +8,7 @@ use crate::scratch::Scratch;
 pub(crate) struct Redis {
     pub(crate) process: Process,
     address: String,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Redis {
@@ -31,8 +31,15 @@ impl Redis {
         Self {
             process: Process::start("redis-server", "redis-server", arguments, port).await,
             address: format!("127.0.0.1:{port}"),
-            _scratch: scratch,
+            scratch,
         }
+    }
+
+    /// Loses all it has, and is back.
+    pub(crate) async fn forget(&mut self) {
+        self.process.kill().await;
+        std::fs::remove_dir_all(self.scratch.path().join("appendonlydir")).unwrap();
+        self.process.restart().await;
     }
 
     /// Host and port.

@@ -80,6 +80,31 @@ async fn redis_is_restarted() {
     check(cluster.finish().await, kept_by_lease).assert_kept();
 }
 
+/// What only Redis had is lost, and said to be; what the proxies have of it, they
+/// go on with under ids that nobody was given before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_forgets_everything() {
+    let mut seed = Seed::of("redis_forgets_everything");
+    let mut cluster = cluster(&Terms::default()).await;
+    for _ in 0..3 {
+        seed.pause(100..1500).await;
+        cluster.redis.forget().await;
+        cluster.crowd.shuffle(&mut seed, 3);
+    }
+    let forgotten = |path: &str| {
+        let promise = kept_by_lease(path);
+        Promise {
+            gaps: match promise.gaps {
+                [] => &[],
+                _ => &["upstream", "unknown-id"],
+            },
+            kept: false,
+            ..promise
+        }
+    };
+    check(cluster.finish().await, forgotten).assert_kept();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_paused() {
     let mut seed = Seed::of("redis_is_paused");
