@@ -31,6 +31,9 @@ const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// Header").
 const UNSAID: &str = "2025-03-26";
 
+/// Since then, a request is one message.
+const UNBATCHED: &str = "2025-06-18";
+
 /// Since then, streams may begin with an event that has an id and no data.
 const PRIMED: &str = "2025-11-25";
 
@@ -43,22 +46,22 @@ const BODY: usize = 64 << 10;
 /// What is known of a request.
 struct Message {
     version: String,
-    /// Responses that its stream is to bring.
+    /// Responses that its stream is to bring; 0 if that cannot be told.
     responses: usize,
 }
 
 impl Message {
     fn of(headers: &HeaderMap, read: &[u8]) -> Self {
         let said = headers.get(VERSION).and_then(|value| value.to_str().ok());
-        // Only clients that do not say it send batches.
-        let body: Value = match said {
-            None => serde_json::from_slice(read).unwrap_or_default(),
-            Some(_) => Value::Null,
-        };
+        let parsed: Option<Value> = serde_json::from_slice(read).ok();
+        let cut = parsed.is_none() && read.len() >= BODY;
+        let body = parsed.unwrap_or_default();
         let is_request =
             |message: &&Value| message.get("method").is_some() && message.get("id").is_some();
         let responses = match &body {
             Value::Array(batch) => batch.iter().filter(is_request).count().max(1),
+            // A long batch might be: then nothing is known of its last response.
+            _ if cut && may_be_batch(headers) => 0,
             _ => 1,
         };
         let asked = (body["method"] == "initialize")
@@ -76,6 +79,13 @@ impl Message {
     }
 }
 
+/// Whether a request may be a batch, as far as its head says: there are none
+/// since 2025-06-18.
+fn may_be_batch(headers: &HeaderMap) -> bool {
+    let said = headers.get(VERSION).and_then(|value| value.to_str().ok());
+    said.is_none_or(|version| version < UNBATCHED)
+}
+
 /// Answers any request to an endpoint.
 pub(super) async fn answer<S, B>(
     mut upstream: Upstream<S, B>,
@@ -86,9 +96,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
 {
     let method = upstream.parts.method.clone();
-    if method == Method::POST
-        && !upstream.parts.headers.contains_key(VERSION)
-        && !upstream.read(BODY).await
+    if method == Method::POST && may_be_batch(&upstream.parts.headers) && !upstream.read(BODY).await
     {
         return Ok(attach::unreadable());
     }
@@ -183,6 +191,7 @@ where
 struct Session {
     engine: super::engine::Engine,
     principal: Option<[u8; 32]>,
+    scope: Box<[u8]>,
 }
 
 impl Session {
@@ -191,6 +200,7 @@ impl Session {
         Self {
             engine: upstream.route.engine.clone(),
             principal: upstream.draft.principal.filter(|_| named),
+            scope: upstream.draft.scope.clone(),
         }
     }
 
@@ -199,7 +209,8 @@ impl Session {
     fn heed<R>(&self, answer: Response<R>, ends: bool) -> Response<R> {
         let over = answer.status() == StatusCode::NOT_FOUND || ends && answer.status().is_success();
         if let (true, Some(principal)) = (over, &self.principal) {
-            for stream in self.engine.registry().owners().streams(principal) {
+            let streams = self.engine.registry().owners().streams(principal);
+            for stream in streams.iter().filter(|s| s.scope == self.scope) {
                 stream.forget("its session is over");
             }
         }
@@ -269,5 +280,11 @@ mod tests {
         assert_eq!(message(None, batch).responses, 2);
         assert_eq!(message(None, "[]").responses, 1);
         assert_eq!(message(None, "{}").responses, 1);
+        assert_eq!(message(Some("2025-03-26"), batch).responses, 2);
+        // Cut short by how much is read.
+        let long = "[".to_owned() + &" ".repeat(BODY);
+        assert_eq!(message(None, &long).responses, 0);
+        assert_eq!(message(Some("2025-11-25"), &long).responses, 1);
+        assert_eq!(message(Some("2025-11-25"), "").responses, 1);
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Upstream<S, B> {
 
 impl<S, B> Upstream<S, B> {
     pub(super) fn new(route: Arc<Route>, service: S, parts: Parts, body: B) -> Self {
-        let credentials = &route.settings.principal;
+        let credentials = route.settings.credentials();
         let principal = route.engine.principals().of(credentials, &parts.headers);
         let scope = key::scope(route.number, &route.settings, &parts);
         Self {

@@ -47,7 +47,7 @@ pub(super) struct Draft {
     pub(super) unknown: bool,
     /// It is to begin with an id to come back with.
     pub(super) prime: bool,
-    /// JSON-RPC responses it is to bring.
+    /// JSON-RPC responses it is to bring; 0 if that cannot be told.
     pub(super) responses: usize,
 }
 
@@ -155,7 +155,7 @@ impl Opening {
             return self.draft.principal;
         };
         headers.insert(mcp::SESSION, session.clone());
-        let credentials = &self.route.settings.principal;
+        let credentials = self.route.settings.credentials();
         self.route.engine.principals().of(credentials, &headers)
     }
 
@@ -210,9 +210,16 @@ impl Opening {
             epoch,
             journaled,
             unknown: self.draft.unknown,
-            policy: Policy {
-                responses: self.draft.responses,
-                ..policy(&self.route, self.kind, self.draft.aside)
+            policy: match policy(&self.route, self.kind, self.draft.aside) {
+                // Then only how its connection ends says whether it is whole.
+                policy if self.draft.responses == 0 => Policy {
+                    finish: Arc::default(),
+                    ..policy
+                },
+                policy => Policy {
+                    responses: self.draft.responses,
+                    ..policy
+                },
             },
             head: head::keep(&head.headers),
             principal: self.draft.principal.filter(|_| self.kind != Kind::Shared),

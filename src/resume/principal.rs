@@ -23,7 +23,11 @@ impl Principals {
     }
 
     /// The principal of a request.
-    pub(crate) fn of(&self, credentials: &[Credential], headers: &HeaderMap) -> Principal {
+    pub(crate) fn of<'a>(
+        &self,
+        credentials: impl IntoIterator<Item = &'a Credential>,
+        headers: &HeaderMap,
+    ) -> Principal {
         // Many requests have none, and a key costs two rounds of the hash.
         let mut mac: Option<Hmac<Sha256>> = None;
         for (number, credential) in (0u64..).zip(credentials) {

@@ -249,7 +249,9 @@ where
         };
         let names = engine.names();
         let stream = names.name(&Key::Located(locator));
-        let retain = self.route.settings.retain;
+        // It is to be known for as long as its answer runs and is retained.
+        let settings = &self.route.settings;
+        let retain = settings.retain.saturating_add(settings.max_runtime);
         let mut instead = None;
         loop {
             let (alias, instead_of) = (names.name(key), instead.as_ref());
@@ -257,7 +259,11 @@ where
             let Some(given) = given else {
                 return Ok(Announced::First);
             };
-            let Some(other) = given.await? else {
+            // It may have been given all the same.
+            let given = given.await.inspect_err(|_| {
+                engine.journal().unalias(&alias, &stream);
+            });
+            let Some(other) = given? else {
                 self.draft.epoch = Some(epoch);
                 return Ok(Announced::First);
             };
@@ -268,7 +274,7 @@ where
                 return self.elsewhere(located, key).await.map(Announced::Stream);
             }
             let stream = self.located(located, None).await?;
-            let running = stream.as_ref().is_none_or(|stream| is_running(stream));
+            let running = stream.as_ref().is_some_and(|stream| is_running(stream));
             match repeat {
                 Repeat::Refuse if running => return Ok(Announced::Busy),
                 _ => stream.iter().for_each(|stream| stream.stop("superseded")),

@@ -197,7 +197,7 @@ where
 
 /// A one-shot that its application names.
 async fn named<S, B>(
-    mut upstream: Upstream<S, B>,
+    upstream: Upstream<S, B>,
     key: Key,
     repeat: Repeat,
 ) -> Result<Response<SseBody<S::ResBody>>, S::Error>
@@ -220,21 +220,10 @@ where
                 opening.done().await;
             }
             Claim::Mine(claimed) => {
-                match upstream.announce(&key, repeat).await {
-                    Ok(Announced::First) => {}
-                    Ok(Announced::Stream(stream)) => {
-                        claimed.fill(&stream);
-                        continue;
-                    }
-                    Ok(Announced::Busy) => return Ok(attach::conflict()),
-                    Err(error) => {
-                        tracing::warn!(%error, "a request with a key is not executed");
-                        return Ok(attach::unknown_name());
-                    }
-                }
                 // In a task of its own: a client that leaves before the head
-                // must find the answer when it asks again, not a second request.
-                let opening = tokio::spawn(first(upstream, key, claimed));
+                // must find the answer when it asks again, not a second request,
+                // nor a name that nothing came of.
+                let opening = tokio::spawn(first(upstream, key, claimed, repeat));
                 return match opening.await {
                     Ok(answer) => answer,
                     // It is never cancelled, so it panicked, as it would have here.
@@ -273,17 +262,27 @@ where
     }
 }
 
-/// The first request of a name. If no stream comes of it, the next one is first
-/// again.
+/// The first request of a name here. If no stream comes of it, the next one is
+/// first again.
 async fn first<S, B>(
-    upstream: Upstream<S, B>,
+    mut upstream: Upstream<S, B>,
     key: Key,
     claimed: Claimed,
+    repeat: Repeat,
 ) -> Result<Response<SseBody<S::ResBody>>, S::Error>
 where
     S: Inner<B>,
     B: Send + 'static,
 {
+    match upstream.announce(&key, repeat).await {
+        Ok(Announced::First) => {}
+        Ok(Announced::Stream(stream)) => return Ok(elsewhere(&upstream, &stream, &key, claimed)),
+        Ok(Announced::Busy) => return Ok(attach::conflict()),
+        Err(error) => {
+            tracing::warn!(%error, "a request with a key is not executed");
+            return Ok(attach::unknown_name());
+        }
+    }
     let engine = upstream.route.engine.clone();
     let name = engine.names().name(&key);
     let locator = upstream.draft.epoch.and_then(|epoch| epoch.locator());
@@ -299,6 +298,27 @@ where
         engine.journal().unalias(&name, &stream);
     }
     answer.unwrap_or_else(|| Ok(attach::stopped()))
+}
+
+/// The answer to a request that another process has sent, or this one before.
+fn elsewhere<S, B>(
+    upstream: &Upstream<S, B>,
+    stream: &Arc<Stream>,
+    key: &Key,
+    claimed: Claimed,
+) -> Response<SseBody<S::ResBody>>
+where
+    S: Inner<B>,
+    B: Send + 'static,
+{
+    if stream.alias.as_ref() == Some(key) {
+        // It is in its place since it came from the journal.
+        claimed.filled();
+    }
+    match again(upstream, stream, Repeat::Attach) {
+        attach::Outcome::Answer(response) => response,
+        attach::Outcome::Afresh => attach::unknown_name(),
+    }
 }
 
 /// What comes of `wanted`, unless the other is ready before.

@@ -211,6 +211,18 @@ pub struct Settings {
     pub upstream_idle: Option<Duration>,
 }
 
+impl Settings {
+    /// What makes up the principal: with MCP, the session always does.
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = &Credential> {
+        let session = (self.mode == Mode::Mcp && !self.principal.contains(&MCP_SESSION))
+            .then_some(&MCP_SESSION);
+        self.principal.iter().chain(session)
+    }
+}
+
+/// What names a session of the Model Context Protocol.
+static MCP_SESSION: Credential = Credential::Header(HeaderName::from_static("mcp-session-id"));
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

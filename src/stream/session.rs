@@ -222,6 +222,11 @@ impl Session {
         self.finished = true;
     }
 
+    /// What came is not kept: whether the last event was, is known from what is.
+    pub(crate) fn unfinish(&mut self, kept: bool) {
+        self.finished = kept;
+    }
+
     /// Whether it did.
     pub fn is_finished(&self) -> bool {
         self.finished

@@ -8,7 +8,7 @@ use tower_sse::resume::settings::{NameSource, Repeat};
 use tower_sse::stream::policy::{Linger, Marker};
 
 use crate::journal::World;
-use crate::support::{End, event, get, numbers, post, quiet, secs};
+use crate::support::{End, Reply, event, get, numbers, post, quiet, secs};
 
 fn layer() -> SseLayer {
     SseLayer::new()
@@ -126,4 +126,71 @@ async fn an_answer_whose_last_event_was_kept_is_whole() {
         assert_eq!((events.len(), how), (1, end));
         assert_eq!(world.upstream.count(), 1);
     }
+}
+
+/// The last event was read and not kept, as the owner was deposed just then:
+/// whoever reads on is not told that the answer is whole.
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_last_event_was_not_kept_is_cut() {
+    let world = World::new();
+    let layer = || layer().finish(Marker::Data("[DONE]".into()));
+    let one = world.process(layer());
+    let mut client = one.app.send(named("7")).await;
+    world.upstream.pipe(0).send(event(1));
+    assert_eq!(client.data(1).await, ["1"]);
+    world.shelf.depose();
+    world.upstream.pipe(0).send(event("[DONE]"));
+    quiet().await;
+    world.shelf.mend();
+    tokio::time::sleep(secs(30)).await;
+    let (events, end) = client.rest().await;
+    assert_eq!(events.len(), 0);
+    assert!(matches!(end, End::Aborted(_)), "{end:?}");
+}
+
+/// Its principal's others are read in another process: that is not to leave them.
+#[tokio::test(start_paused = true)]
+async fn what_is_read_elsewhere_is_not_left() {
+    let world = World::new();
+    let layer = || layer().max_detached(1);
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let mine = |request: Builder| request.header("authorization", "alice");
+    let mut clients = Vec::new();
+    for (n, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let first = one.app.send(mine(named(name))).await;
+        clients.push(two.app.send(mine(of(name))).await);
+        quiet().await;
+        drop(first);
+        quiet().await;
+        assert_eq!(world.upstream.open(), n + 1);
+    }
+    tokio::time::sleep(secs(60)).await;
+    assert_eq!(world.upstream.open(), 3);
+}
+
+/// A client that leaves while its name is being announced leaves no name behind
+/// that nothing came of.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_its_client_leaves_is_executed_all_the_same() {
+    let world = World::new();
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let asking = one.app.send(named("7"));
+    // It is polled once, and dropped.
+    assert!(futures_util::FutureExt::now_or_never(asking).is_none());
+    quiet().await;
+    assert_eq!(world.upstream.count(), 1);
+    world.upstream.pipe(0).send(event(1));
+    assert_eq!(two.app.send(of("7")).await.data(1).await, ["1"]);
+}
+
+/// Nothing came of it, so the name is free, here and elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_name_is_free_when_its_request_failed() {
+    let mut world = World::new();
+    let mut replies = vec![Reply::Unreachable];
+    world.upstream = crate::support::Upstream::piped_unless(move |_| replies.pop());
+    let layer = || layer().repeat(Repeat::Refuse);
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    assert!(one.app.try_send(named("7")).await.is_err());
+    assert_eq!(two.app.send(named("7")).await.status(), 200);
 }

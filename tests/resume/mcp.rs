@@ -315,3 +315,29 @@ async fn what_is_no_stream_goes_through() {
     assert_eq!(app.send(at(get("/mcp"), NEW)).await.status(), 405);
     assert_eq!(app.send(call()).await.status(), 202);
 }
+
+/// Whatever the principal is said to be: a session's streams are its own.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_part_of_the_principal_in_any_case() {
+    let upstream = Upstream::piped_unless(|call: &Call| {
+        (call.method == "DELETE").then(|| Reply::Answer(status(200)))
+    });
+    let layer = SseLayer::profile(Profile::Mcp).principal([]);
+    let app = App::new(&layer, &upstream);
+    let as_session = |request: Builder, session: &str| {
+        let request = request.header("mcp-session-id", session);
+        request.header("mcp-protocol-version", NEW)
+    };
+    let mut one = app.send(as_session(post("/mcp"), "s1")).await;
+    let id = primed(&mut one).await;
+    let mut other = app.send(as_session(post("/mcp"), "s2")).await;
+    let stolen = as_session(get("/mcp"), "s2").header("last-event-id", &id);
+    assert_eq!(app.send(stolen).await.status(), 400);
+    drop(
+        app.send(as_session(post("/mcp").method("DELETE"), "s1"))
+            .await,
+    );
+    quiet().await;
+    assert_eq!(upstream.open(), 1);
+    primed(&mut other).await;
+}

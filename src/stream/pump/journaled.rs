@@ -340,12 +340,15 @@ impl Pump {
             return;
         };
         keeper.role = Role::Follower;
+        let finished = keeper.saved.finished;
         // Only owners are told.
         keeper.read_elsewhere = false;
         self.count_readers();
         self.upstream = Upstream::None;
-        // What it decoded was not published and is not going to be.
+        // What it decoded was not published and is not going to be, be it the
+        // last event.
         self.writer.take();
+        self.session.unfinish(finished);
         self.session.disowned(Instant::now());
         self.count_readers();
         self.observe(Signal::Disowned);

@@ -77,7 +77,8 @@ impl Pump {
         if !self.stream.may_be_left() {
             return;
         }
-        let unread = matches!(self.stream.standing(), Standing::Unread(_));
+        let unread =
+            matches!(self.stream.standing(), Standing::Unread(_)) && !self.is_read_elsewhere_only();
         // What another process runs is counted there.
         let detached = unread && phase == Phase::Active && !self.follows();
         if std::mem::replace(&mut self.detached, detached) == detached {
