@@ -138,9 +138,12 @@ async fn an_answer_whose_last_event_was_not_kept_is_cut() {
     let mut client = one.app.send(named("7")).await;
     world.upstream.pipe(0).send(event(1));
     assert_eq!(client.data(1).await, ["1"]);
+    // It does not hear of it, but is refused.
+    one.desk.deaf(true);
     world.shelf.depose();
     world.upstream.pipe(0).send(event("[DONE]"));
     quiet().await;
+    one.desk.deaf(false);
     world.shelf.mend();
     tokio::time::sleep(secs(30)).await;
     let (events, end) = client.rest().await;
