@@ -1,6 +1,6 @@
 //! What a journal is given of a stream beside its blocks, so that another
 //! process can go on with it: once its [`Birth`], with each record its
-//! [`Saved`] state. Neither holds a credential.
+//! `Saved` state. Neither holds a credential.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
