@@ -26,6 +26,15 @@ pub enum Signal {
     UpstreamClosed,
     /// An upstream connection was lost, and this is an attempt at another one.
     UpstreamReconnect,
+    /// A request that failed before anything of its answer came, and whose route
+    /// allows it, was sent again.
+    Retried,
+    /// The answer to a request has ended; whether with its last event, as far as
+    /// that can be told.
+    AnswerEnded {
+        /// If not, it was cut, or stopped.
+        complete: bool,
+    },
     /// Events arrived from upstream and were published.
     EventsIn(u64),
     /// Events were handed to clients (summed over clients).

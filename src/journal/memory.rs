@@ -21,9 +21,19 @@ impl Journal for Memory {
         None
     }
 
-    fn alias(&self, _: &Name, _: &Name, _: Duration) -> Option<Reply<Option<Name>>> {
+    fn alias(
+        &self,
+        _: &Name,
+        _: &Name,
+        _: Duration,
+        _: Option<&Name>,
+    ) -> Option<Reply<Option<Name>>> {
         None
     }
 
-    fn unalias(&self, _: &Name) {}
+    fn resolve(&self, _: &Name) -> Option<Reply<Option<Name>>> {
+        None
+    }
+
+    fn unalias(&self, _: &Name, _: &Name) {}
 }

@@ -71,14 +71,24 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Gives a stream another name, once and for all, for this long after its
-    /// last use: if the name is given to another stream already, that one is
-    /// the answer. Known to outlive the process once it resolves.
-    fn alias(&self, alias: &Name, stream: &Name, retain: Duration) -> Option<Reply<Option<Name>>>;
+    /// Gives a stream another name, for this long after its last use: if
+    /// another stream has that name, other than the one `instead` of which this
+    /// one is to have it, that is the answer. Known to outlive the process once
+    /// it resolves.
+    fn alias(
+        &self,
+        alias: &Name,
+        stream: &Name,
+        retain: Duration,
+        instead: Option<&Name>,
+    ) -> Option<Reply<Option<Name>>>;
 
-    /// Takes such a name away from whatever has it: nothing came of what it was
-    /// given for. Not waited for.
-    fn unalias(&self, alias: &Name);
+    /// The stream that has such a name.
+    fn resolve(&self, alias: &Name) -> Option<Reply<Option<Name>>>;
+
+    /// Takes such a name away from the stream it was given, if that has it still:
+    /// nothing came of it. Not waited for.
+    fn unalias(&self, alias: &Name, stream: &Name);
 
     /// Whether other processes write to it at the same time.
     fn is_shared(&self) -> bool {
@@ -132,6 +142,12 @@ pub trait Replica: fmt::Debug + Send {
     /// something.
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<News>;
 
+    /// Asks the owner of a stream that this replica follows to end it
+    /// ([`News::Stop`]). Not waited for; lost if there is no owner just now.
+    fn stop(&mut self, forget: bool) {
+        let _ = forget;
+    }
+
     /// Gives up ownership, so that another replica may have it at once. If
     /// none follows, this one may become owner again.
     fn release(&mut self) -> Option<Reply<()>>;
@@ -175,6 +191,11 @@ pub enum News {
     /// Whether replicas that follow have readers. None have until it is said,
     /// each time the stream becomes this replica's.
     Readers(bool),
+    /// Another process has a client that wants the stream to end.
+    Stop {
+        /// Whether nobody is to find it any more.
+        forget: bool,
+    },
     /// What this log has is not how others know the stream: it must be
     /// forgotten here, and its readers must come back.
     Diverged,

@@ -148,7 +148,11 @@ impl Record {
         let mut end = 0u32;
         for _ in 0..count {
             let head = number(from)?;
+            // No block is empty: it would lie where the next one does.
             let len = u32::try_from(head >> 1).map_err(|_| Garbled)?;
+            if len == 0 {
+                return Err(Garbled);
+            }
             end = end.checked_add(len).ok_or(Garbled)?;
             let id = (head & 1 == 1).then(|| run(from)).transpose()?;
             entries.push(Entry { end, id });
@@ -214,6 +218,10 @@ mod tests {
         prop::collection::vec(any::<u8>(), 0..max).prop_map(Bytes::from)
     }
 
+    fn block() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 1..300)
+    }
+
     fn kind() -> impl Strategy<Value = SeamKind> {
         prop_oneof![
             Just(SeamKind::Exact),
@@ -228,7 +236,7 @@ mod tests {
             low in any::<u64>(),
             at in any::<u64>(),
             state in bytes(40),
-            blocks in prop::collection::vec((bytes(300), prop::option::of(bytes(9))), 0..6),
+            blocks in prop::collection::vec((block(), prop::option::of(bytes(9))), 0..6),
             seams in prop::collection::vec((any::<u64>(), kind()), 0..3),
         ) -> Record {
             let mut bytes = BytesMut::new();

@@ -67,6 +67,9 @@ pub struct RouteMetrics {
     journal_failures: Counter,
     taken_over: Counter,
     handed_over: Counter,
+    retries: Counter,
+    answers_complete: Counter,
+    answers_cut: Counter,
     head: Histogram,
     first_byte: Histogram,
 }
@@ -107,6 +110,8 @@ struct RouteFamilies {
     journal_failures: Family<Labels, Counter>,
     taken_over: Family<Labels, Counter>,
     handed_over: Family<Labels, Counter>,
+    retries: Family<Labels, Counter>,
+    answers: Family<Labels, Counter>,
     head: Histograms,
     first_byte: Histograms,
 }
@@ -237,6 +242,16 @@ impl RouteFamilies {
                 "streams_handed_over",
                 "Streams whose upstream became another process's",
             ),
+            retries: plain(
+                r,
+                "request_retries",
+                "Requests sent again that had got no answer",
+            ),
+            answers: plain(
+                r,
+                "answers_ended",
+                "One-shot streams that ended, complete or cut",
+            ),
             head: seconds(r, "upstream_head", "Request upstream to its response head"),
             first_byte: seconds(r, "upstream_first_byte", "Response head to first body byte"),
         }
@@ -249,7 +264,14 @@ impl RouteFamilies {
             let labels = labels.iter().cloned().chain([reason]).collect();
             self.gaps.get_or_create_owned(&labels)
         });
+        let answers = |end: &str| {
+            let end = ("end", end.to_owned());
+            let labels = labels.iter().cloned().chain([end]).collect();
+            self.answers.get_or_create_owned(&labels)
+        };
         RouteMetrics {
+            answers_complete: answers("complete"),
+            answers_cut: answers("cut"),
             clients_open: self.clients_open.get_or_create_owned(&labels),
             streams_open: self.streams_open.get_or_create_owned(&labels),
             upstream_open: self.upstream_open.get_or_create_owned(&labels),
@@ -266,6 +288,7 @@ impl RouteFamilies {
             journal_failures: self.journal_failures.get_or_create_owned(&labels),
             taken_over: self.taken_over.get_or_create_owned(&labels),
             handed_over: self.handed_over.get_or_create_owned(&labels),
+            retries: self.retries.get_or_create_owned(&labels),
             head: self.head.get_or_create_owned(&labels),
             first_byte: self.first_byte.get_or_create_owned(&labels),
         }
@@ -300,6 +323,9 @@ impl Observer for RouteMetrics {
             Signal::Durable(false) => drop(self.not_durable.inc()),
             Signal::Owned => drop(self.taken_over.inc()),
             Signal::Disowned => drop(self.handed_over.inc()),
+            Signal::Retried => drop(self.retries.inc()),
+            Signal::AnswerEnded { complete: true } => drop(self.answers_complete.inc()),
+            Signal::AnswerEnded { complete: false } => drop(self.answers_cut.inc()),
             Signal::Heartbeat => drop(self.heartbeats.inc()),
             Signal::UpstreamHead(time) => self.head.observe(time.as_secs_f64()),
             Signal::UpstreamFirstByte(time) => self.first_byte.observe(time.as_secs_f64()),

@@ -30,6 +30,9 @@ use crate::wire::{HEARTBEAT, encode_event, encode_retry};
 pub(super) struct Client<'a> {
     pub(super) route: &'a Arc<Route>,
     pub(super) get: bool,
+    /// It is to have an id to come back with before there is an event (MCP
+    /// 2025-11-25, "Sending Messages to the Server").
+    pub(super) prime: bool,
 }
 
 /// What became of a client that came back to its stream.
@@ -77,6 +80,13 @@ pub(super) fn resume<R>(client: Client<'_>, stream: &Arc<Stream>, seq: u64) -> O
             })
         }
     }
+}
+
+/// Whether the upstream has ended this stream, and nothing follows `seq`.
+pub(super) fn is_finished(stream: &Stream, seq: u64) -> bool {
+    // In this order, as above.
+    let ended = matches!(stream.phase(), Phase::Ended(End::Upstream(_)));
+    ended && stream.log().with(Ring::high) == seq
 }
 
 /// Begins on a shared stream, wherever the client's cursor says.
@@ -180,7 +190,7 @@ fn locate(stream: &Stream, cursor: &Cursor, ids: Ids) -> Place {
 }
 
 impl Client<'_> {
-    fn attach<R>(
+    pub(super) fn attach<R>(
         self,
         stream: &Arc<Stream>,
         position: Position,
@@ -220,7 +230,6 @@ impl Client<'_> {
         attached: Attached,
         gap: Option<(GapReason, Option<u64>)>,
     ) -> SseBody<R> {
-        let settings = &self.route.settings;
         let mut prelude = BytesMut::from(HEARTBEAT);
         if let Some((reason, lost)) = gap {
             self.announce(
@@ -231,18 +240,37 @@ impl Client<'_> {
                 lost,
             );
         }
-        let retry = settings.retry.as_ref().map(|range| {
-            let (least, most) = (millis(*range.start()), millis(*range.end()));
-            let mut line = BytesMut::new();
-            encode_retry(&mut line, fastrand::u64(least..=most.max(least)));
-            line.freeze()
-        });
+        let mut retry = self.retry();
+        if self.prime {
+            prelude.extend_from_slice(&retry.take().unwrap_or_default());
+            let mut ids = IdWriter::new(subscription.stream().epoch());
+            encode_event(&mut prelude, "", "", Some(ids.write(attached.after)));
+        }
+        self.live(subscription, attached, prelude, retry)
+    }
+
+    /// When this client is to come back.
+    fn retry(self) -> Option<Bytes> {
+        let range = self.route.settings.retry.as_ref()?;
+        let (least, most) = (millis(*range.start()), millis(*range.end()));
+        let mut line = BytesMut::new();
+        encode_retry(&mut line, fastrand::u64(least..=most.max(least)));
+        Some(line.freeze())
+    }
+
+    fn live<R>(
+        self,
+        subscription: Subscription,
+        attached: Attached,
+        prelude: BytesMut,
+        retry: Option<Bytes>,
+    ) -> SseBody<R> {
         SseBody::live(Live::new(
             attached.reader,
             subscription,
             prelude.freeze(),
             retry,
-            settings.heartbeat,
+            self.route.settings.heartbeat,
             Arc::clone(&self.route.observer),
         ))
     }
@@ -322,7 +350,7 @@ pub(super) fn unknown_id<R>() -> Response<SseBody<R>> {
     )
 }
 
-fn trimmed<R>(stream: &Stream) -> Response<SseBody<R>> {
+pub(super) fn trimmed<R>(stream: &Stream) -> Response<SseBody<R>> {
     let answer = text(
         StatusCode::GONE,
         "Events after this Last-Event-ID are no longer retained. The request was not executed.\n",
@@ -356,6 +384,30 @@ fn refused<R>(stream: &Stream, status: u16) -> Response<SseBody<R>> {
     readable(answer, stream)
 }
 
+/// The request has a name that another is running under.
+pub(super) fn conflict<R>() -> Response<SseBody<R>> {
+    text(
+        StatusCode::CONFLICT,
+        "A stream of that name is running. The request was not executed.\n",
+    )
+}
+
+/// The request was given up before there was an answer.
+pub(super) fn stopped<R>() -> Response<SseBody<R>> {
+    text(
+        StatusCode::CONFLICT,
+        "The request was stopped, or another took its name.\n",
+    )
+}
+
+/// The client did not send what it said it would.
+pub(super) fn unreadable<R>() -> Response<SseBody<R>> {
+    text(
+        StatusCode::BAD_REQUEST,
+        "The request's body broke off. The request was not executed.\n",
+    )
+}
+
 /// What becomes of this client's stream cannot be known while the journal is out
 /// of reach: it waits for that, and comes back.
 pub(super) fn held<R>(route: &Route, head: &Head) -> Response<SseBody<R>> {
@@ -377,8 +429,9 @@ pub(super) fn held<R>(route: &Route, head: &Head) -> Response<SseBody<R>> {
     response
 }
 
-fn text<R>(status: StatusCode, body: &'static str) -> Response<SseBody<R>> {
-    let mut response = Response::new(SseBody::text(body));
+/// A short answer of our own.
+pub(super) fn text<R>(status: StatusCode, body: &'static str) -> Response<SseBody<R>> {
+    let mut response = Response::new(SseBody::text(Bytes::from_static(body.as_bytes())));
     *response.status_mut() = status;
     response.headers_mut().insert(
         CONTENT_TYPE,

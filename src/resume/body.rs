@@ -100,11 +100,9 @@ impl<B> SseBody<B> {
     }
 
     /// A short text of our own.
-    pub(super) fn text(text: &'static str) -> Self {
+    pub(super) fn text(text: Bytes) -> Self {
         Self {
-            kind: Kind::Text {
-                text: Bytes::from_static(text.as_bytes()),
-            },
+            kind: Kind::Text { text },
         }
     }
 }

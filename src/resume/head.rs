@@ -9,10 +9,14 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::stream::id::Locator;
 use crate::stream::stream::Head;
 
 /// How the layer answered a client's `Last-Event-ID`.
 pub(crate) const SSE_RESUME: HeaderName = HeaderName::from_static("sse-resume");
+
+/// What a client finds a stream by, if its route has a path for that.
+const SSE_STREAM: HeaderName = HeaderName::from_static("sse-stream");
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -77,6 +81,18 @@ pub(crate) fn tells_of_gap(headers: &HeaderMap) -> bool {
     headers
         .get(SSE_RESUME)
         .is_some_and(|resumed| resumed == Resumed::Gap.as_str())
+}
+
+/// Says what a client finds a stream by.
+pub(crate) fn name(headers: &mut HeaderMap, locator: Option<Locator>) {
+    let value = locator.and_then(|locator| HeaderValue::from_bytes(locator.as_bytes()).ok());
+    if let Some(value) = value {
+        headers.insert(SSE_STREAM, value);
+        headers.append(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Sse-Stream"),
+        );
+    }
 }
 
 /// Makes a head fit for an event stream that must not be held up on its way.

@@ -4,6 +4,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
+use super::principal::Principal;
 use super::settings::{Credential, KeySettings, Settings};
 
 /// The key of a shared stream: route, method, host, path, sorted query, listed
@@ -21,12 +22,30 @@ pub(crate) fn shared(route: u64, settings: &KeySettings, parts: &Parts) -> Box<[
 
 /// The resource a private stream belongs to. The query is left out: pages add
 /// tokens and time stamps to it when they come back.
-pub(crate) fn scope(route: u64, parts: &Parts) -> Box<[u8]> {
+///
+/// Where a route has another path to attach to its streams, they belong to all
+/// of the route.
+pub(crate) fn scope(route: u64, settings: &Settings, parts: &Parts) -> Box<[u8]> {
     let mut scope = Vec::with_capacity(64);
     scope.extend_from_slice(&route.to_le_bytes());
     push(&mut scope, &host(parts));
-    push(&mut scope, parts.uri.path().as_bytes());
+    if settings.attach.is_none() {
+        push(&mut scope, parts.uri.path().as_bytes());
+    }
     scope.into()
+}
+
+/// The key of a stream that its application names. Others may call theirs the
+/// same.
+pub(crate) fn named(route: u64, parts: &Parts, whose: &Principal, name: &str) -> Box<[u8]> {
+    let mut key = Vec::with_capacity(128);
+    key.extend_from_slice(&route.to_le_bytes());
+    // Where others have a method: no request's key is this one.
+    push(&mut key, b"");
+    push(&mut key, &host(parts));
+    push(&mut key, whose.as_ref().map_or(&[], |hash| &hash[..]));
+    push(&mut key, name.as_bytes());
+    key.into()
 }
 
 /// Takes credentials off a request whose answer everybody with the same key
@@ -105,6 +124,7 @@ mod tests {
         let settings = KeySettings {
             headers: vec![HeaderName::from_static("x-tenant")],
             ignore_query: vec!["_".into()],
+            ..KeySettings::default()
         };
         let key = |uri, headers: &[(&str, &str)]| shared(1, &settings, &parts(uri, headers));
         let one = key("/e?b=2&a=1", &[("host", "H")]);

@@ -10,11 +10,14 @@ use sha2::{Digest, Sha256};
 use tower_layer::Layer;
 
 use super::engine::Engine;
+use super::profile::Profile;
 use super::route::Route;
 use super::service::SseService;
-use super::settings::{BufferSettings, Credential, KeySettings, Mode, Settings};
+use super::settings::{
+    BufferSettings, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
+};
 use crate::observe::{Observer, Silent};
-use crate::stream::policy::{Ids, Join, Linger, OnGap, Reconnect, UpstreamResume};
+use crate::stream::policy::{Ids, Join, Linger, Marker, OnGap, Reconnect, UpstreamResume};
 
 /// Makes the `text/event-stream` responses of a service resumable.
 ///
@@ -42,6 +45,11 @@ impl SseLayer {
                 observer: Arc::new(Silent),
             }),
         }
+    }
+
+    /// A layer with a protocol's settings and an engine of its own.
+    pub fn profile(profile: Profile) -> Self {
+        Self::with_settings(profile.settings())
     }
 
     fn change(mut self, change: impl FnOnce(&mut Route)) -> Self {
@@ -103,6 +111,56 @@ impl SseLayer {
     /// Replaces what is in the key. See [`Settings::key`].
     pub fn key(self, key: KeySettings) -> Self {
         self.set(|s| s.key = key)
+    }
+
+    /// See [`KeySettings::name`].
+    pub fn key_name(self, source: NameSource) -> Self {
+        self.set(|s| s.key.name = Some(source))
+    }
+
+    /// See [`KeySettings::repeat`].
+    pub fn repeat(self, repeat: Repeat) -> Self {
+        self.set(|s| s.key.repeat = Some(repeat))
+    }
+
+    /// Where a client attaches to a stream, and stops it, as the layer sees its
+    /// path. See [`Settings::attach`].
+    ///
+    /// # Panics
+    ///
+    /// If `{key}` is not one, and one only, of the path's segments.
+    pub fn attach(self, path: &str) -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "a mistake in the program, found at its start"
+        )]
+        let path = KeyPath::parse(path).expect("a path with {key} as one of its segments");
+        self.set(|s| s.attach = Some(path))
+    }
+
+    /// See [`Settings::list`].
+    pub fn list(self, path: impl Into<String>) -> Self {
+        self.set(|s| s.list = Some(path.into()))
+    }
+
+    /// Adds to what the last event looks like. See [`Settings::finish`].
+    pub fn finish(self, marker: Marker) -> Self {
+        self.set(|s| s.finish.push(marker))
+    }
+
+    /// See [`Settings::max_runtime`].
+    pub fn max_runtime(self, time: Duration) -> Self {
+        self.set(|s| s.max_runtime = time)
+    }
+
+    /// See [`Settings::max_detached`].
+    pub fn max_detached(self, streams: usize) -> Self {
+        self.set(|s| s.max_detached = streams)
+    }
+
+    /// See [`Settings::retries`].
+    pub fn retries(self, times: u32) -> Self {
+        self.set(|s| s.retries = times)
     }
 
     /// Replaces the credentials. See [`Settings::principal`].

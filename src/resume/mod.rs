@@ -22,6 +22,9 @@
 //! `open` calls the inner service for one that does not; `reopen` calls it
 //! again when its connection is lost; [`SseBody`] is what the client reads.
 //!
+//! `control` answers what is asked about streams: to attach to one by its key,
+//! to stop it, to list them.
+//!
 //! `recall` gets a stream back from the [journal](crate::journal) that another
 //! process, or this one before a restart, has left there.
 //!
@@ -31,17 +34,22 @@
 
 mod attach;
 mod body;
+mod control;
 mod cursor;
 mod engine;
 mod head;
 mod inner;
 mod key;
 mod layer;
+mod mcp;
+mod name;
 mod open;
 mod principal;
+pub mod profile;
 mod recall;
 mod reopen;
 mod request;
+mod retry;
 mod route;
 mod service;
 pub mod settings;

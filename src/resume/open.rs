@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
@@ -19,11 +20,14 @@ use super::engine::Engine;
 use super::head::{self, Resumed, dress, is_encoded, is_event_stream};
 use super::inner::Inner;
 use super::key;
+use super::mcp;
+use super::name;
 use super::principal::{self, Principal};
 use super::reopen::Reopen;
 use super::request::RequestBody;
+use super::retry::{self, Retry, SENT_AGAIN};
 use super::route::Route;
-use super::settings::{BufferSettings, Mode};
+use super::settings::{BufferSettings, Mode, Repeat};
 use crate::journal::{self, Replica};
 use crate::log::{Limits, Position};
 use crate::observe::{GapReason, Signal};
@@ -45,8 +49,10 @@ pub(super) struct Upstream<S, B> {
     pub(super) route: Arc<Route>,
     pub(super) parts: Parts,
     service: S,
-    body: B,
-    principal: Principal,
+    body: RequestBody<B>,
+    pub(super) principal: Principal,
+    /// What its application calls the stream.
+    name: Option<Box<str>>,
     scope: Box<[u8]>,
     /// The id to ask the upstream to go on from.
     pub(super) after: Option<Bytes>,
@@ -59,6 +65,10 @@ pub(super) struct Upstream<S, B> {
     pub(super) epoch: Option<Epoch>,
     /// The journal is out of reach: it may have such a stream already.
     pub(super) unknown: bool,
+    /// The stream is to begin with an id to come back with.
+    pub(super) prime: bool,
+    /// JSON-RPC responses it is to bring.
+    pub(super) responses: usize,
 }
 
 /// What a new stream is found by.
@@ -78,16 +88,19 @@ impl<S, B> Upstream<S, B> {
         let principal = route.engine.principals().of(credentials, &parts.headers);
         Self {
             principal,
-            scope: key::scope(route.number, &parts),
+            scope: key::scope(route.number, &route.settings, &parts),
             route,
             parts,
             service,
-            body,
+            body: RequestBody::original(body),
+            name: None,
             after: None,
             gap: None,
             aside: false,
             epoch: None,
             unknown: false,
+            prime: false,
+            responses: 1,
         }
     }
 
@@ -103,20 +116,25 @@ impl<S, B> Upstream<S, B> {
         Client {
             route: &self.route,
             get: self.is_get(),
+            prime: self.prime,
         }
     }
 
-    /// What an application calls a one-shot, if its route lists headers for
-    /// that and the request has one: who asks again under the same name is
-    /// given the same answer, from its beginning.
+    /// What an application calls a one-shot, if its route says where to find
+    /// that and the request has it, and what becomes of a request whose name is
+    /// taken.
     ///
     /// A shared route lists headers to tell its feeds apart, credentials for
     /// one; they name no request.
-    pub(super) fn app_key(&self) -> Option<Key> {
+    pub(super) fn app_key(&self) -> Option<(Key, Repeat)> {
+        let settings = &self.route.settings.key;
+        if let Some(name) = &self.name {
+            let repeat = settings.repeat.unwrap_or(Repeat::Supersede);
+            return Some((self.named_key(name), repeat));
+        }
         if self.route.settings.mode == Mode::Shared {
             return None;
         }
-        let settings = &self.route.settings.key;
         let headers = &self.parts.headers;
         let named = settings
             .headers
@@ -125,8 +143,15 @@ impl<S, B> Upstream<S, B> {
         named.then(|| {
             let mut key = key::shared(self.route.number, settings, &self.parts).into_vec();
             key.extend_from_slice(&self.principal.unwrap_or_default());
-            Key::Request(key.into())
+            let repeat = settings.repeat.unwrap_or(Repeat::Attach);
+            (Key::Request(key.into()), repeat)
         })
+    }
+
+    /// The key of this client's stream of that name.
+    pub(super) fn named_key(&self, name: &str) -> Key {
+        let whose = &self.principal;
+        Key::Request(key::named(self.route.number, &self.parts, whose, name))
     }
 
     /// Whether this client may have a stream.
@@ -149,6 +174,15 @@ impl<S, B> Upstream<S, B> {
         key::strip_credentials(&self.route.settings, &mut self.parts.headers);
     }
 
+    /// What was read of the body.
+    pub(super) fn read_already(&self) -> &[u8] {
+        self.body.prefix()
+    }
+
+    pub(super) fn observe(&self, reason: GapReason) {
+        self.route.observer.observe(Signal::Gap(reason));
+    }
+
     /// Asks for a body that can be read, where an event stream may come.
     fn ask_for_identity(&mut self) {
         let accepts = self.parts.headers.get(ACCEPT);
@@ -166,6 +200,33 @@ impl<S, B> Upstream<S, B> {
 impl<S, B> Upstream<S, B>
 where
     S: Inner<B>,
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    /// Reads as much of the body as it takes to know what the request is
+    /// called, and whether it can be sent again; `least` in any case. Says
+    /// whether it could.
+    pub(super) async fn read(&mut self, least: usize) -> bool {
+        let settings = &self.route.settings;
+        let source = settings.key.name.as_ref();
+        let name = source.and_then(name::within).unwrap_or(0);
+        let again = if settings.retries > 0 { SENT_AGAIN } else { 0 };
+        let max = name.max(again).max(least);
+        if max > 0 {
+            let body = std::mem::replace(&mut self.body, RequestBody::empty());
+            match body.read(max).await {
+                Ok(read) => self.body = read,
+                Err(_) => return false,
+            }
+        }
+        let find = |source| name::find(source, &self.parts.headers, self.read_already());
+        self.name = source.and_then(find);
+        true
+    }
+}
+
+impl<S, B> Upstream<S, B>
+where
+    S: Inner<B>,
     B: Send + 'static,
 {
     /// Passes a request on that is not for the engine.
@@ -177,7 +238,7 @@ where
             self.ask_for_identity();
         }
         let get = self.is_get();
-        let request = Request::from_parts(self.parts, RequestBody::original(self.body));
+        let request = Request::from_parts(self.parts, self.body);
         let call = self.service.call(request);
         let route = self.route;
         async move {
@@ -211,9 +272,18 @@ where
             }
         }
         let repeat = self.repeat(kind);
+        let retry = self.retry(kind);
         let asked = Instant::now();
         let (opening, mut service, request) = self.part(kind, place);
-        let answer = service.call(request).await;
+        let mut answer = service.call(request).await;
+        if let Some(mut retry) = retry {
+            while answer.is_err()
+                && let Some(next) = retry.next().await
+            {
+                opening.route.observer.observe(Signal::Retried);
+                answer = next;
+            }
+        }
         if let Place::Claimed(_, claimed, _) = &opening.place {
             claimed.answered();
         }
@@ -269,6 +339,9 @@ where
     }
 
     fn part(self, kind: Kind, place: Place) -> (Opening, S, Request<RequestBody<B>>) {
+        let mcp = self.route.settings.mode == Mode::Mcp;
+        let before_session = (mcp && !self.parts.headers.contains_key(mcp::SESSION))
+            .then(|| self.parts.headers.clone());
         let opening = Opening {
             get: self.is_get(),
             route: self.route,
@@ -280,10 +353,26 @@ where
             gap: self.gap,
             aside: self.aside,
             epoch: self.epoch,
+            name: self.name,
             unknown: self.unknown,
+            prime: self.prime,
+            responses: self.responses,
+            before_session,
         };
-        let request = Request::from_parts(self.parts, RequestBody::original(self.body));
+        let request = Request::from_parts(self.parts, self.body);
         (opening, self.service, request)
+    }
+
+    /// What it takes to send a request once more that got no answer, where that
+    /// may be done.
+    fn retry(&mut self, kind: Kind) -> Option<Retry<S, B>> {
+        let settings = &self.route.settings;
+        if kind != Kind::OneShot || settings.retries == 0 {
+            return None;
+        }
+        retry::identify(&mut self.parts.headers).ok()?;
+        let request = (self.service.clone(), self.parts.clone(), &self.body);
+        Retry::new(request, settings.retries, settings.reconnect)
     }
 
     /// What it takes to ask again, for streams that may be asked for again.
@@ -310,6 +399,7 @@ fn is_down(status: StatusCode) -> bool {
 }
 
 /// A stream in the making.
+#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
 struct Opening {
     route: Arc<Route>,
     kind: Kind,
@@ -321,7 +411,12 @@ struct Opening {
     aside: bool,
     get: bool,
     epoch: Option<Epoch>,
+    name: Option<Box<str>>,
     unknown: bool,
+    prime: bool,
+    responses: usize,
+    /// What a request had that is to get the session its stream belongs to.
+    before_session: Option<HeaderMap>,
 }
 
 impl Opening {
@@ -374,15 +469,30 @@ impl Opening {
         Client {
             route: &self.route,
             get: self.get,
+            prime: self.prime,
         }
     }
 
+    /// A session's first request does not have it yet.
+    fn principal_of(&mut self, head: &HeaderMap) -> Principal {
+        let Some(mut headers) = self.before_session.take() else {
+            return self.principal;
+        };
+        let Some(session) = head.get(mcp::SESSION) else {
+            return self.principal;
+        };
+        headers.insert(mcp::SESSION, session.clone());
+        let credentials = &self.route.settings.principal;
+        self.route.engine.principals().of(credentials, &headers)
+    }
+
     fn live<R>(
-        self,
+        mut self,
         mut head: http::response::Parts,
         beginning: Beginning,
         source: Option<Arc<dyn Source>>,
     ) -> Response<SseBody<R>> {
+        self.principal = self.principal_of(&head.headers);
         let resumed = self.resumed(&beginning);
         if let Some(reason) = self.gap {
             self.route.observer.observe(Signal::Gap(reason));
@@ -401,6 +511,9 @@ impl Opening {
         let Ok(epoch) = minted else {
             return attach::unavailable();
         };
+        if self.kind == Kind::OneShot && self.route.settings.attach.is_some() {
+            head::name(&mut head.headers, epoch.locator());
+        }
         let located = |locator| {
             engine
                 .journal()
@@ -420,10 +533,14 @@ impl Opening {
         });
         let new = NewStream {
             key,
+            name: self.name,
             epoch,
             journaled,
             unknown: self.unknown,
-            policy: policy(&self.route, self.kind, self.aside),
+            policy: Policy {
+                responses: self.responses,
+                ..policy(&self.route, self.kind, self.aside)
+            },
             head: head::keep(&head.headers),
             principal: self.principal.filter(|_| self.kind != Kind::Shared),
             scope: self.scope,
@@ -446,6 +563,7 @@ impl Opening {
         let client = Client {
             route: &self.route,
             get: self.get,
+            prime: self.prime,
         };
         let body = client.body(subscription, attached, gap);
         Response::from_parts(head, body)
@@ -490,11 +608,16 @@ pub(super) fn policy(route: &Route, kind: Kind, aside: bool) -> Policy {
         },
         resume: settings.resume,
         limits: limits(settings.buffer, kind),
+        finish: settings.finish.as_slice().into(),
+        responses: 1,
+        defers: settings.mode == Mode::Mcp,
         linger: if leads_upstream(settings.ids, kind, aside) {
             Linger::For(Duration::ZERO)
         } else {
             settings.linger
         },
+        max_runtime: settings.max_runtime,
+        max_detached: settings.max_detached,
         retain: settings.retain,
         reconnect: settings.reconnect,
         hold: settings.hold,

@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::inner::Inner;
 use super::open::{Place, Upstream, policy};
 use super::principal;
-use super::settings::Mode;
+use super::settings::{Mode, Repeat};
 use crate::journal::{self, JournalError, Kept, News, OnLoss, Replica};
 use crate::stream::create::KeptStream;
 use crate::stream::id::{Epoch, EventId};
@@ -109,7 +109,7 @@ where
     }
 
     /// A stream that is found by its epoch, here or in the journal.
-    async fn located(
+    pub(super) async fn located(
         &mut self,
         key: Key,
         alias: Option<&Key>,
@@ -233,37 +233,58 @@ where
     }
 
     /// Gives a one-shot its application's name in the journal, before it is sent
-    /// anywhere. If another has that name, it is the answer.
+    /// anywhere.
     pub(super) async fn announce(
         &mut self,
         key: &Key,
-    ) -> Result<Option<Arc<Stream>>, JournalError> {
+        repeat: Repeat,
+    ) -> Result<Announced, JournalError> {
         let engine = self.route.engine.clone();
         let random = |_| JournalError::new("no random numbers from the operating system");
         let epoch = Epoch::private().map_err(random)?;
         let Some(locator) = epoch.locator() else {
-            return Ok(None);
+            return Ok(Announced::First);
         };
         let names = engine.names();
         let stream = names.name(&Key::Located(locator));
         let retain = self.route.settings.retain;
-        let Some(given) = engine.journal().alias(&names.name(key), &stream, retain) else {
-            return Ok(None);
-        };
-        let Some(other) = given.await? else {
-            self.epoch = Some(epoch);
-            return Ok(None);
-        };
-        let Some(located) = Key::of(&other) else {
-            return Err(JournalError::new("a name in it is not one of a stream"));
-        };
-        // It is on its way in another process, or was when that ended.
+        let mut instead = None;
+        loop {
+            let (alias, instead_of) = (names.name(key), instead.as_ref());
+            let given = engine.journal().alias(&alias, &stream, retain, instead_of);
+            let Some(given) = given else {
+                return Ok(Announced::First);
+            };
+            let Some(other) = given.await? else {
+                self.epoch = Some(epoch);
+                return Ok(Announced::First);
+            };
+            let Some(located) = Key::of(&other) else {
+                return Err(JournalError::new("a name in it is not one of a stream"));
+            };
+            if repeat == Repeat::Attach {
+                return self.elsewhere(located, key).await.map(Announced::Stream);
+            }
+            let stream = self.located(located, None).await?;
+            let running = stream.as_ref().is_none_or(|stream| is_running(stream));
+            match repeat {
+                Repeat::Refuse if running => return Ok(Announced::Busy),
+                _ => stream.iter().for_each(|stream| stream.stop("superseded")),
+            }
+            instead = Some(other);
+        }
+    }
+
+    /// The answer to a request that is on its way in another process, or was
+    /// when that ended.
+    async fn elsewhere(&mut self, located: Key, key: &Key) -> Result<Arc<Stream>, JournalError> {
+        let shared = self.route.engine.is_shared();
         let begin = Instant::now();
         loop {
             if let Some(stream) = self.located(located.clone(), Some(key)).await? {
-                return Ok(Some(stream));
+                return Ok(stream);
             }
-            if !engine.is_shared() || begin.elapsed() >= ELSEWHERE {
+            if !shared || begin.elapsed() >= ELSEWHERE {
                 break;
             }
             sleep(LOOK).await;
@@ -272,6 +293,34 @@ where
             "a request of that key was sent, and its answer is not known",
         ))
     }
+
+    /// The stream that has this name in the journal.
+    pub(super) async fn resolve(&mut self, key: &Key) -> Result<Option<Arc<Stream>>, JournalError> {
+        let engine = self.route.engine.clone();
+        let Some(known) = engine.journal().resolve(&engine.names().name(key)) else {
+            return Ok(None);
+        };
+        let located = known.await?.as_ref().and_then(Key::of);
+        match located {
+            Some(located) => self.located(located, Some(key)).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// What became of a one-shot's name.
+pub(super) enum Announced {
+    /// It is this request's, which nobody has sent.
+    First,
+    /// It was sent: this is the answer.
+    Stream(Arc<Stream>),
+    /// It is another's, which is running.
+    Busy,
+}
+
+/// Whether a stream has not ended yet.
+pub(super) fn is_running(stream: &Stream) -> bool {
+    !matches!(stream.phase(), Phase::Ended(_) | Phase::Gone)
 }
 
 /// Removes an ended stream from the journal, as only its owner may. Whether that

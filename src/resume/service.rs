@@ -1,8 +1,8 @@
 //! The service: which kind of stream a request is for, and who answers it.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -15,15 +15,17 @@ use tower_service::Service;
 
 use super::attach;
 use super::body::SseBody;
+use super::control::Control;
 use super::cursor::Cursor;
 use super::head;
 use super::inner::Inner;
 use super::key;
+use super::mcp;
 use super::open::{Place, Upstream};
-use super::recall::{Recalled, catch_up};
+use super::recall::{Announced, Recalled, catch_up, is_running};
 use super::request::RequestBody;
 use super::route::Route;
-use super::settings::Mode;
+use super::settings::{Mode, Repeat};
 use crate::observe::GapReason;
 use crate::stream::key::Key;
 use crate::stream::policy::{Ids, Kind};
@@ -50,7 +52,7 @@ where
     S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError> + Send,
-    B: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
@@ -78,9 +80,18 @@ async fn answer<S, B>(
 ) -> Result<Response<SseBody<S::ResBody>>, S::Error>
 where
     S: Inner<B>,
-    B: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
 {
     let (mut parts, body) = request.into_parts();
+    if let Some(control) = Control::of(&route.settings, &parts) {
+        let cursor = Cursor::take(&mut parts, true);
+        let upstream = Upstream::new(route, service, parts, body);
+        return Ok(control.answer(upstream, cursor).await);
+    }
+    if route.settings.mode == Mode::Mcp {
+        let cursor = Cursor::take(&mut parts, false);
+        return mcp::answer(Upstream::new(route, service, parts, body), cursor).await;
+    }
     let Some(kind) = kind_of(route.settings.mode, &parts) else {
         let verbatim = is_verbatim(route.settings.mode, &parts);
         if route.settings.mode != Mode::Passthrough {
@@ -111,7 +122,7 @@ fn kind_of(mode: Mode, parts: &Parts) -> Option<Kind> {
         return None;
     }
     match (mode, &parts.method) {
-        (Mode::Passthrough, _) => None,
+        (Mode::Passthrough | Mode::Mcp, _) => None,
         (Mode::Auto, method) if *method == Method::GET => Some(Kind::Private),
         (Mode::Shared, method) if *method == Method::GET => Some(Kind::Shared),
         _ => Some(Kind::OneShot),
@@ -130,15 +141,20 @@ async fn single<S, B>(
 ) -> Result<Response<SseBody<S::ResBody>>, S::Error>
 where
     S: Inner<B>,
-    B: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
 {
     let get = upstream.is_get();
-    if kind == Kind::OneShot
-        // An id that cannot be read is as none, here as elsewhere.
-        && matches!(cursor, Cursor::None | Cursor::Malformed)
-        && let Some(key) = upstream.app_key()
-    {
-        return named(upstream, key).await;
+    // One of ours says that the request was sent: nothing of it is needed.
+    if kind == Kind::OneShot && !matches!(cursor, Cursor::Ours { .. }) {
+        if !upstream.read(0).await {
+            return Ok(attach::unreadable());
+        }
+        if let Some((key, repeat)) = upstream.app_key() {
+            if let Cursor::Foreign(id) = cursor {
+                upstream.after = Some(id);
+            }
+            return named(upstream, key, repeat).await;
+        }
     }
     match cursor {
         Cursor::None => {}
@@ -180,6 +196,7 @@ where
 async fn named<S, B>(
     mut upstream: Upstream<S, B>,
     key: Key,
+    repeat: Repeat,
 ) -> Result<Response<SseBody<S::ResBody>>, S::Error>
 where
     S: Inner<B>,
@@ -187,21 +204,26 @@ where
 {
     loop {
         match upstream.registry().claim(&key) {
-            Claim::Open(stream) => match attach::resume(upstream.client(), &stream, 0) {
+            Claim::Open(stream) => match again(&upstream, &stream, repeat) {
                 attach::Outcome::Answer(response) => return Ok(response),
                 attach::Outcome::Afresh => upstream.registry().remove(&key, &stream),
             },
-            // Nobody else may send it meanwhile: that is what the name is for.
+            Claim::Opening(_) if repeat == Repeat::Refuse => return Ok(attach::conflict()),
             Claim::Opening(opening) => {
+                if repeat == Repeat::Supersede {
+                    opening.cancel();
+                }
+                // Nobody else may send it meanwhile: that is what the name is for.
                 opening.done().await;
             }
             Claim::Mine(claimed) => {
-                match upstream.announce(&key).await {
-                    Ok(None) => {}
-                    Ok(Some(stream)) => {
+                match upstream.announce(&key, repeat).await {
+                    Ok(Announced::First) => {}
+                    Ok(Announced::Stream(stream)) => {
                         claimed.fill(&stream);
                         continue;
                     }
+                    Ok(Announced::Busy) => return Ok(attach::conflict()),
                     Err(error) => {
                         tracing::warn!(%error, "a request with a key is not executed");
                         return Ok(attach::unknown_name());
@@ -220,6 +242,34 @@ where
     }
 }
 
+/// What becomes of a request whose name a stream has.
+fn again<S, B>(
+    upstream: &Upstream<S, B>,
+    stream: &Arc<Stream>,
+    repeat: Repeat,
+) -> attach::Outcome<S::ResBody>
+where
+    S: Inner<B>,
+    B: Send + 'static,
+{
+    let running = is_running(stream);
+    match repeat {
+        Repeat::Attach => match attach::resume(upstream.client(), stream, 0) {
+            // What is gone of it cannot be had by executing it again.
+            attach::Outcome::Afresh if stream.phase() != Phase::Gone => {
+                attach::Outcome::Answer(attach::trimmed(stream))
+            }
+            outcome => outcome,
+        },
+        Repeat::Refuse if running => attach::Outcome::Answer(attach::conflict()),
+        Repeat::Supersede if running => {
+            stream.stop("superseded");
+            attach::Outcome::Afresh
+        }
+        Repeat::Refuse | Repeat::Supersede => attach::Outcome::Afresh,
+    }
+}
+
 /// The first request of a name. If no stream comes of it, the next one is first
 /// again.
 async fn first<S, B>(
@@ -233,12 +283,32 @@ where
 {
     let engine = upstream.route.engine.clone();
     let name = engine.names().name(&key);
+    let locator = upstream.epoch.and_then(|epoch| epoch.locator());
+    let cancelled = claimed.cancelled();
     let place = Place::Claimed(key, claimed, None);
-    let answer = upstream.open(Kind::OneShot, place).await;
-    if !answer.as_ref().is_ok_and(|answer| answer.body().is_live()) {
-        engine.journal().unalias(&name);
+    let answer = {
+        let opened = pin!(upstream.open(Kind::OneShot, place));
+        unless(cancelled, opened).await
+    };
+    let live = matches!(&answer, Some(Ok(answer)) if answer.body().is_live());
+    if let (false, Some(locator)) = (live, locator) {
+        let stream = engine.names().name(&Key::Located(locator));
+        engine.journal().unalias(&name, &stream);
     }
-    answer
+    answer.unwrap_or_else(|| Ok(attach::stopped()))
+}
+
+/// What comes of `wanted`, unless the other is ready before.
+async fn unless<T>(
+    other: impl Future<Output = ()>,
+    mut wanted: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let mut other = pin!(other);
+    poll_fn(|cx| match wanted.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => other.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 /// A request for a stream that others may read, too.

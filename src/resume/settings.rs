@@ -1,11 +1,14 @@
 //! Every setting of one route, with its default.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::stream::policy::{Ids, Join, Linger, OnGap, Reconnect, UpstreamResume};
+use crate::stream::policy::{
+    DEFAULT_MAX_RUNTIME, Ids, Join, Linger, Marker, OnGap, Reconnect, UpstreamResume,
+};
 
 /// Which kind of stream a route's responses become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,9 @@ pub enum Mode {
     OneShot,
     /// Bytes go on verbatim; only heartbeats are added, between events.
     Passthrough,
+    /// Streams of the Model Context Protocol: POST and GET, each as the version
+    /// its client speaks wants it.
+    Mcp,
 }
 
 /// A request credential that binds a stream to whoever opened it.
@@ -44,6 +50,83 @@ pub struct KeySettings {
     pub headers: Vec<HeaderName>,
     /// Query parameters that make no difference.
     pub ignore_query: Vec<String>,
+    /// Where a request names the stream that its answer becomes. By that name
+    /// its principal can attach to it, and stop it, wherever [`Settings::attach`]
+    /// says. (One-shots only; in place of [`headers`](Self::headers).)
+    pub name: Option<NameSource>,
+    /// What becomes of a request whose name, or whose headers, a running stream
+    /// has. Default: [`Repeat::Attach`] for headers, [`Repeat::Supersede`] for
+    /// names.
+    pub repeat: Option<Repeat>,
+}
+
+/// Where a request names the stream that its answer becomes.
+///
+/// A name is up to 256 bytes of text. A request without one is answered all the
+/// same; its stream is found by the key in the answer's `Sse-Stream` header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameSource {
+    /// A header, such as `X-Chat-Id`.
+    Header(HeaderName),
+    /// The request's JSON body.
+    Json {
+        /// Where in it (RFC 6901), such as `/id`. A string or a number is there.
+        pointer: String,
+        /// So many bytes of the body are read to find it.
+        max: usize,
+    },
+}
+
+/// How much of a request's body is read to find its stream's name, where nothing
+/// else is said: 64 KiB.
+pub const NAME_WITHIN: usize = 64 << 10;
+
+/// What becomes of a request whose name a running stream has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It is not executed: its answer is that stream, from its beginning, even
+    /// if that has ended. What `Idempotency-Key` means.
+    Attach,
+    /// That stream is stopped, and the request executed.
+    Supersede,
+    /// It is answered 409, and not executed.
+    Refuse,
+}
+
+/// A path of which one segment is the key of a stream: `/chat/{key}/stream`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPath {
+    before: String,
+    after: String,
+}
+
+impl KeyPath {
+    /// Reads a path that has `{key}` as one of its segments; `None` if it has
+    /// not, or more than one.
+    pub fn parse(path: &str) -> Option<Self> {
+        let (before, after) = path.split_once("{key}")?;
+        let whole = before.starts_with('/')
+            && before.ends_with('/')
+            && (after.is_empty() || after.starts_with('/'))
+            && !format!("{before}{after}").contains(['{', '}', '?', '#']);
+        whole.then(|| Self {
+            before: before.into(),
+            after: after.into(),
+        })
+    }
+
+    /// The key in a path, as it is written there.
+    pub(crate) fn key<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let key = path.strip_prefix(self.before.as_str())?;
+        let key = key.strip_suffix(self.after.as_str())?;
+        (!key.is_empty() && !key.contains('/')).then_some(key)
+    }
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{key}}{}", self.before, self.after)
+    }
 }
 
 /// How much of a stream is retained for those who come back.
@@ -83,6 +166,28 @@ pub struct Settings {
     pub buffer: BufferSettings,
     /// Life without readers. Default 30 s.
     pub linger: Linger,
+    /// How long a one-shot that nobody reads may run, from its request on, where
+    /// it lingers until it is complete. Default 15 min.
+    pub max_runtime: Duration,
+    /// How many one-shots of one principal may run with nobody reading them;
+    /// beyond that, the one left first is stopped. (Not counted are those whose
+    /// request brought no credential.) Default 16.
+    pub max_detached: usize,
+    /// What the last event of an answer looks like. Where any is listed, an
+    /// answer that ends before is taken for cut. Default: none, an answer is
+    /// whole if its connection ends in order.
+    pub finish: Vec<Marker>,
+    /// Where a client attaches to a stream by its key (GET, answered 204 if
+    /// there is none) and stops it (DELETE): its name, or what the header
+    /// `Sse-Stream` said. Such requests do not go upstream. Default: nowhere.
+    pub attach: Option<KeyPath>,
+    /// Where a client is told, as JSON, of its streams (GET). Such requests do
+    /// not go upstream. Default: nowhere.
+    pub list: Option<String>,
+    /// How often a request with a body may be sent again if it failed before
+    /// anything of its answer came. Only for upstreams that heed
+    /// `Idempotency-Key`, which is added where a request has none. Default 0.
+    pub retries: u32,
     /// How long an ended or unread stream is kept. Default 10 min.
     pub retain: Duration,
     /// Where clients without an id begin on a shared stream.
@@ -118,6 +223,12 @@ impl Default for Settings {
             retry: None,
             buffer: BufferSettings::default(),
             linger: Linger::default(),
+            max_runtime: DEFAULT_MAX_RUNTIME,
+            max_detached: 16,
+            finish: Vec::new(),
+            attach: None,
+            list: None,
+            retries: 0,
             retain: Duration::from_secs(600),
             join: Join::default(),
             reconnect: Reconnect::default(),

@@ -17,7 +17,7 @@ use super::registry::Registry;
 use super::saved::{Birth, Saved};
 use super::session::Terms;
 use super::source::Source;
-use super::stream::{Account, Head, Phase, Policy, Stream};
+use super::stream::{Account, Head, Identity, Phase, Policy, Stream};
 use super::writer::Rules;
 use crate::journal::{Garbled, Kept, Record, Replica};
 use crate::log::Ring;
@@ -27,6 +27,8 @@ pub struct NewStream {
     /// What it is found by; its epoch, if `None`. A one-shot is found by both:
     /// clients come back to it with its ids.
     pub key: Option<Key>,
+    /// What its application calls it.
+    pub name: Option<Box<str>>,
     /// Its first epoch.
     pub epoch: Epoch,
     /// What is decided about it.
@@ -71,19 +73,24 @@ impl NewStream {
     /// Makes the stream and its pump. The caller puts the one in the registry
     /// and spawns the other.
     pub fn build(self, registry: &Arc<Registry>) -> (Arc<Stream>, Box<Pump>) {
-        let keys = match (self.key, self.epoch.locator()) {
+        let (key, alias) = match (self.key, self.epoch.locator()) {
             (alias, Some(locator)) => (Key::Located(locator), alias),
             (Some(key), None) => (key, None),
             // It has no way to be found: only its first client reads it.
             (None, None) => (Key::Request(Box::default()), None),
         };
+        let identity = Identity {
+            key,
+            alias,
+            name: self.name,
+            principal: self.principal,
+            scope: self.scope,
+        };
         let stream = Arc::new(Stream::new(
-            keys,
+            identity,
             Epochs::new(self.epoch),
             self.policy,
             self.head,
-            self.principal,
-            self.scope,
             self.opened_with.as_ref(),
         ));
         let keeper = self.journaled.map(|(replica, birth)| {
@@ -129,13 +136,18 @@ impl KeptStream {
         };
         saved.doubtful |= !self.kept.owned && !may_go_on(self.policy.resume, &saved);
         let opened_with = self.birth.opened_with;
+        let identity = Identity {
+            key: self.key,
+            alias: self.alias,
+            name: None,
+            principal: self.birth.principal,
+            scope: self.scope,
+        };
         let stream = Arc::new(Stream::new(
-            (self.key, self.alias),
+            identity,
             saved.epochs.clone(),
             self.policy,
             self.birth.head,
-            self.birth.principal,
-            self.scope,
             opened_with.as_ref(),
         ));
         let floor = match self.birth.kind {
@@ -199,7 +211,9 @@ impl Policy {
     pub(super) fn terms(&self) -> Terms {
         Terms {
             finite: self.kind == Kind::OneShot,
+            marked: !self.finish.is_empty(),
             linger: self.linger,
+            max_runtime: self.max_runtime,
             retain: self.retain,
             reconnect: self.reconnect,
             hold: self.hold,
@@ -211,7 +225,7 @@ impl Policy {
     pub(super) fn rules(&self) -> Rules {
         let ids = match (self.ids, self.kind) {
             // Their id must find the stream.
-            (Ids::Auto, Kind::Private | Kind::OneShot) => Ids::Assign,
+            (Ids::Auto, Kind::Private | Kind::OneShot) if !self.defers => Ids::Assign,
             (ids, _) => ids,
         };
         Rules {

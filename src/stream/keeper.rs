@@ -123,6 +123,16 @@ impl Keeper {
         self.replica.release()
     }
 
+    /// Asks whoever owns the stream to end it.
+    pub(super) fn stop(&mut self, forget: bool) {
+        self.replica.stop(forget);
+    }
+
+    /// Nothing of it is to be kept.
+    pub(super) fn forget(self) -> Option<Reply<()>> {
+        self.replica.forget()
+    }
+
     pub(super) fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<News> {
         match self.pending.pop_front() {
             Some(news) => Poll::Ready(news),

@@ -14,11 +14,13 @@
 pub mod backoff;
 pub mod create;
 mod epochs;
+mod finish;
 mod gap;
 pub mod id;
 mod keeper;
 pub mod key;
 mod overlap;
+mod owners;
 pub mod policy;
 pub mod pump;
 pub mod registry;

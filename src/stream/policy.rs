@@ -57,19 +57,47 @@ pub enum OnGap {
     Close,
 }
 
+/// What the last event of an answer looks like.
+///
+/// Where a route names some, an answer that ends without one was cut, however
+/// cleanly its connection was closed; one that had it is whole, however its
+/// connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// An event of this type.
+    Event(String),
+    /// An event whose data is this text and nothing else.
+    Data(String),
+    /// An event whose data is JSON that has something at this pointer
+    /// (RFC 6901).
+    Json {
+        /// Such as `/type`. The empty one points to the whole.
+        pointer: String,
+        /// What it may be: the text of a string, or a number or a boolean as
+        /// JSON has it. If none is listed, anything but `null` and `false`.
+        values: Vec<String>,
+    },
+    /// An event whose data is a JSON-RPC response, or a batch of them: a result
+    /// or an error. Notifications and requests are none.
+    JsonRpcResponse,
+}
+
 /// How long a stream lives without readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linger {
     /// This long, then its upstream connection is closed. Zero makes a
     /// disconnect a cancellation.
     For(Duration),
-    /// A one-shot runs to its end. (Streams that never end linger for the
-    /// default 30 s.)
+    /// A one-shot runs to its end, but no longer than its `max_runtime`.
+    /// (Streams that never end linger for the default 30 s.)
     Complete,
 }
 
 /// Linger where none is configured.
 pub const DEFAULT_LINGER: Duration = Duration::from_secs(30);
+
+/// How long a one-shot that nobody reads may run where nothing is configured.
+pub const DEFAULT_MAX_RUNTIME: Duration = Duration::from_secs(15 * 60);
 
 impl Default for Linger {
     fn default() -> Self {

@@ -10,14 +10,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
+use super::finish::Finish;
 use super::gap::{Announced, announced_gap};
 use super::id::is_header_safe;
 use super::keeper::Keeper;
-use super::policy::{Kind, UpstreamResume};
+use super::policy::{Ids, Kind, UpstreamResume};
 use super::registry::Registry;
-use super::session::{Session, State};
+use super::session::{End, Session, State};
 use super::source::{Answer, BoxError, Source, UpstreamBody};
-use super::stream::{Account, Orders, Phase, STREAM_COST, Stream};
+use super::stream::{Account, Orders, Phase, STREAM_COST, Standing, Stop, Stream};
 use super::upstream::{Arrival, Connection, Upstream};
 use super::writer::{Accepted, Writer};
 use crate::journal::News;
@@ -40,6 +41,7 @@ pub struct Pump {
     session: Session,
     decoder: Decoder,
     writer: Writer,
+    finish: Finish,
     upstream: Upstream,
     timer: Option<Timer>,
     /// When a gathered batch must be published.
@@ -58,6 +60,10 @@ pub struct Pump {
     keeper: Option<Box<Keeper>>,
     /// Readers in this process.
     readers: usize,
+    /// It is over, and nobody is to find it.
+    forgotten: bool,
+    /// It runs although nobody reads it, and is counted as such.
+    detached: bool,
     /// Another process is to have the upstream, as soon as one wants it.
     handing_over: bool,
     /// The process ends: nobody reads here again.
@@ -133,8 +139,8 @@ impl Pump {
             Beginning::Held => (Session::held(terms, now, fastrand::f64()), Upstream::None),
             Beginning::Kept => {
                 let mut session = Session::following(terms, now);
-                if let Some(end) = keeper.as_ref().and_then(|keeper| keeper.saved.end) {
-                    session.ended(end, now);
+                if let Some(keeper) = &keeper {
+                    session.restore(&keeper.saved, now);
                 }
                 (session, Upstream::None)
             }
@@ -144,6 +150,9 @@ impl Pump {
             policy.observer.observe(Signal::Durable(false));
         }
         registry.charge(STREAM_COST);
+        if stream.is_owned() {
+            registry.owners().add(&stream);
+        }
         Self {
             session,
             upstream,
@@ -151,6 +160,7 @@ impl Pump {
             registry: Arc::downgrade(registry),
             decoder: Decoder::new(policy.max_event_bytes),
             writer,
+            finish: Finish::new(Arc::clone(&policy.finish), policy.responses),
             timer: None,
             flush_at: None,
             blocked: false,
@@ -160,6 +170,8 @@ impl Pump {
             failed: false,
             keeper: keeper.map(Box::new),
             readers: 0,
+            forgotten: false,
+            detached: false,
             handing_over: false,
             parting: false,
             torn: false,
@@ -258,10 +270,26 @@ impl Pump {
         if orders.wishes.evict {
             self.session.evict();
         }
+        if let Some(stop) = orders.wishes.stop {
+            self.stop(stop, now);
+        }
         if orders.wishes.reset && !self.follows() && self.may_reset(now) {
             self.afresh = true;
             self.session.reset(now);
         }
+    }
+
+    fn stop(&mut self, stop: Stop, now: Instant) {
+        self.forgotten |= stop.forget;
+        if let Some(keeper) = self.keeper.as_mut().filter(|keeper| keeper.follows()) {
+            // Its owner has the upstream; what comes of it will be told.
+            keeper.stop(stop.forget);
+            self.torn |= stop.forget;
+            return;
+        }
+        // At once: it may cost money for as long as it is read.
+        self.upstream = Upstream::None;
+        self.session.stop(stop.reason, now);
     }
 
     /// An upstream connection serves whoever reads, here or elsewhere.
@@ -398,6 +426,11 @@ impl Pump {
             return;
         }
         self.session.event(now);
+        if self.stream.policy.defers && self.writer.ids() == Ids::Preserve {
+            self.session.leave_to_upstream();
+        } else if self.finish.is_last(block) {
+            self.session.finished();
+        }
         if let Accepted::Appended(Some(SeamKind::Gap { lost })) = accepted {
             self.report_gap(lost);
         }
@@ -530,17 +563,55 @@ impl Pump {
             }
             State::Ended(end) => {
                 self.disconnect().await;
+                if self.forgotten {
+                    self.forget_kept().await;
+                    self.torn = true;
+                }
                 self.keep_end(end).await;
+                self.count_answer(end);
                 self.stream.finish(end);
                 Phase::Ended(end)
             }
         };
         self.keep_doubt().await;
+        self.count_detached(phase);
         self.stream.set_account(Account {
             phase,
             doubtful: self.is_doubtful(),
             follows: self.follows(),
         });
+    }
+
+    fn count_answer(&self, end: End) {
+        let counted = self.stream.log.ending().is_some();
+        if !counted && self.stream.policy.kind == Kind::OneShot {
+            let complete = end == End::Upstream(Ending::Complete);
+            self.observe(Signal::AnswerEnded { complete });
+        }
+    }
+
+    /// Somebody who leaves many answers unread must not have all of them run on.
+    fn count_detached(&mut self, phase: Phase) {
+        if !self.stream.may_be_left() {
+            return;
+        }
+        let unread = matches!(self.stream.standing(), Standing::Unread(_));
+        // What another process runs is counted there.
+        let detached = unread && phase == Phase::Active && !self.follows();
+        if std::mem::replace(&mut self.detached, detached) == detached {
+            return;
+        }
+        let Some(registry) = self.registry.upgrade() else {
+            return;
+        };
+        let limit = self.stream.policy.max_detached;
+        if let Some(first) = registry.owners().detach(&self.stream, detached, limit) {
+            tracing::info!(
+                limit,
+                "too many answers of one client run unread; one is stopped"
+            );
+            first.stop("too many answers unread");
+        }
     }
 
     /// Whether a gap is to be feared that the log does not know of yet.
@@ -614,6 +685,9 @@ impl Drop for Pump {
         if let Some(registry) = self.registry.upgrade() {
             for key in self.stream.keys() {
                 registry.remove(key, &self.stream);
+            }
+            if self.stream.is_owned() {
+                registry.owners().remove(&self.stream);
             }
             registry.charge(freed - STREAM_COST);
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::fmt;
+use std::future::Future;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::key::Key;
+use super::owners::Owners;
 use super::stream::{Standing, Stream};
 
 const SHARDS: usize = 64;
@@ -27,12 +29,13 @@ pub struct Registry {
     hasher: RandomState,
     bytes: AtomicI64,
     cap: i64,
+    owners: Owners,
     /// When a search for streams to evict last found none.
     in_vain: Mutex<Option<Instant>>,
 }
 
 enum Slot {
-    Opening(watch::Receiver<bool>),
+    Opening(Opening),
     Open(Arc<Stream>),
 }
 
@@ -47,15 +50,24 @@ pub enum Claim {
 }
 
 /// Somebody else's attempt to open a stream.
-pub struct Opening(watch::Receiver<bool>);
+#[derive(Clone)]
+pub struct Opening {
+    done: watch::Receiver<bool>,
+    cancel: watch::Sender<bool>,
+}
 
 impl Opening {
+    /// Asks whoever makes the attempt to give it up.
+    pub fn cancel(&self) {
+        self.cancel.send_replace(true);
+    }
+
     /// Resolves when the attempt is over, whatever came of it: whether there was
     /// an answer, or whoever made it left before.
     pub async fn done(mut self) -> bool {
         // Nothing is ever announced; the end is that the sender is dropped.
-        while self.0.changed().await.is_ok() {}
-        *self.0.borrow()
+        while self.done.changed().await.is_ok() {}
+        *self.done.borrow()
     }
 }
 
@@ -65,6 +77,7 @@ pub struct Claimed {
     key: Key,
     open: bool,
     done: watch::Sender<bool>,
+    cancel: watch::Receiver<bool>,
 }
 
 impl Claimed {
@@ -74,6 +87,17 @@ impl Claimed {
             *answered = true;
             false
         });
+    }
+
+    /// Resolves when somebody wants the attempt to be given up.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut cancel = self.cancel.clone();
+        async move {
+            if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
+                // There is nobody left who could want it.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Puts the stream in its place.
@@ -104,8 +128,14 @@ impl Registry {
             hasher: RandomState::new(),
             bytes: AtomicI64::new(0),
             cap: i64::try_from(cap).unwrap_or(i64::MAX),
+            owners: Owners::default(),
             in_vain: Mutex::new(None),
         }
+    }
+
+    /// Streams by whose they are.
+    pub(crate) fn owners(&self) -> &Owners {
+        &self.owners
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Slot>> {
@@ -127,18 +157,31 @@ impl Registry {
         match self.shard(key).entry(key.clone()) {
             Entry::Occupied(slot) => match slot.get() {
                 Slot::Open(stream) => Claim::Open(Arc::clone(stream)),
-                Slot::Opening(done) => Claim::Opening(Opening(done.clone())),
+                Slot::Opening(opening) => Claim::Opening(opening.clone()),
             },
             Entry::Vacant(slot) => {
                 let (done, waiting) = watch::channel(false);
-                slot.insert(Slot::Opening(waiting));
+                let (cancel, cancelled) = watch::channel(false);
+                slot.insert(Slot::Opening(Opening {
+                    done: waiting,
+                    cancel,
+                }));
                 Claim::Mine(Claimed {
                     registry: Arc::clone(self),
                     key: key.clone(),
                     open: false,
                     done,
+                    cancel: cancelled,
                 })
             }
+        }
+    }
+
+    /// An attempt to open the stream of a key, if one is under way.
+    pub fn opening(&self, key: &Key) -> Option<Opening> {
+        match self.shard(key).get(key)? {
+            Slot::Opening(opening) => Some(opening.clone()),
+            Slot::Open(_) => None,
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Saved {
     pub(crate) last_id: Option<Bytes>,
     /// A gap is to be feared that no seam tells of yet.
     pub(crate) doubtful: bool,
+    /// The last event has come.
+    pub(crate) finished: bool,
     /// More was published under these epochs than the journal has: whoever goes
     /// on from here needs another.
     pub(crate) partial: bool,
@@ -115,6 +117,7 @@ impl Saved {
             ids: Ids::Auto,
             last_id: birth.opened_with.clone(),
             doubtful: false,
+            finished: false,
             partial: false,
             end: None,
         }
@@ -135,8 +138,13 @@ impl Saved {
             Ids::Preserve => 2,
         });
         put_option(&mut out, self.last_id.as_deref());
-        out.put_u8(u8::from(self.doubtful));
-        out.put_u8(u8::from(self.partial));
+        let flags = [self.doubtful, self.partial, self.finished];
+        out.put_u8(
+            flags
+                .iter()
+                .rev()
+                .fold(0, |bits, flag| bits << 1 | u8::from(*flag)),
+        );
         match self.end {
             None => out.put_u8(0),
             Some(End::Upstream(Ending::Complete)) => out.put_u8(1),
@@ -163,8 +171,7 @@ impl Saved {
             _ => return Err(Garbled),
         };
         let last_id = option(from)?;
-        let doubtful = byte(from)? != 0;
-        let partial = byte(from)? != 0;
+        let flags = byte(from)?;
         let end = match byte(from)? {
             0 => None,
             1 => Some(End::Upstream(Ending::Complete)),
@@ -178,8 +185,9 @@ impl Saved {
             epochs: Epochs::with_former(current, former),
             ids,
             last_id,
-            doubtful,
-            partial,
+            doubtful: flags & 1 != 0,
+            partial: flags & 2 != 0,
+            finished: flags & 4 != 0,
             end,
         })
     }
@@ -246,6 +254,7 @@ mod tests {
                 ids: Ids::Preserve,
                 last_id: Some(Bytes::from_static(b"x")),
                 doubtful: end.is_none(),
+                finished: end != Some(End::Status(410)),
                 partial: end.is_some(),
                 end,
             }

@@ -13,7 +13,7 @@
 //!  no reader for `linger`:  any of these ▶ Dormant  (a reader ▶ Connecting)
 //!  down for `give_up_after`: ▶ Failed               (a reader ▶ Connecting)
 //!  another process owns the upstream: any of these ▶ Following (owned ▶ Connecting)
-//!  204, 401, 403, 404, 410, end of a one-shot: ▶ Ended
+//!  204, 401, 403, 404, 410, end of a one-shot, or after the last event, a stop: ▶ Ended
 //!  Dormant, Failed, Ended and unread for `retain`: ▶ Gone
 //! ```
 
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::policy::{DEFAULT_LINGER, Linger, Reconnect};
+use super::saved::Saved;
 use super::source::Refusal;
 use crate::log::Ending;
 
@@ -34,8 +35,13 @@ const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct Terms {
     /// Whether the upstream's answer ends, once, for good (one-shot).
     pub finite: bool,
+    /// Whether its last event can be told from the others: then its end without
+    /// that is none.
+    pub marked: bool,
     /// Life without readers.
     pub linger: Linger,
+    /// How long a one-shot that nobody reads may run, from its beginning on.
+    pub max_runtime: Duration,
     /// Time kept after the end, or after the last reader.
     pub retain: Duration,
     /// How the upstream is sought again.
@@ -81,6 +87,7 @@ pub enum End {
 
 /// The life of one stream.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
 pub struct Session {
     terms: Terms,
     state: State,
@@ -92,6 +99,9 @@ pub struct Session {
     down_since: Option<Instant>,
     /// Whether there ever was one.
     was_live: bool,
+    begun: Instant,
+    /// The last event has come.
+    finished: bool,
     /// Last sign of life of the upstream.
     heard: Instant,
     /// When the state last became one that is retained.
@@ -137,6 +147,8 @@ impl Session {
             alone_since: Some(now),
             down_since: None,
             was_live: false,
+            begun: now,
+            finished: false,
             heard: now,
             rest_since: now,
             blocked_since: None,
@@ -153,6 +165,11 @@ impl Session {
     /// Whether nothing is left to wait for, so that the stream may be forgotten.
     pub fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// Whether the upstream is not to be asked again.
+    fn is_once(&self) -> bool {
+        self.terms.finite || self.finished
     }
 
     fn is_active(&self) -> bool {
@@ -181,7 +198,7 @@ impl Session {
             return;
         }
         match refusal.status {
-            204 => self.rest(State::Ended(End::Upstream(Ending::Complete)), now),
+            204 => self.complete(now),
             status @ (401 | 403 | 404 | 410) => self.rest(State::Ended(End::Status(status)), now),
             _ => self.back_off(now, jitter, refusal.retry_after),
         }
@@ -200,6 +217,24 @@ impl Session {
         self.backoff.reset();
     }
 
+    /// The last event came: whatever the upstream does now, nothing is missing.
+    pub fn finished(&mut self) {
+        self.finished = true;
+    }
+
+    /// Whether it did.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The upstream keeps its streams itself, for clients to come back to: this
+    /// one ends when and how its connection does.
+    pub fn leave_to_upstream(&mut self) {
+        self.terms.finite = true;
+        self.terms.marked = false;
+        self.terms.linger = Linger::For(Duration::ZERO);
+    }
+
     /// The upstream set its reconnection time.
     pub fn retry(&mut self, time: Duration) {
         self.backoff.ask(time);
@@ -210,10 +245,11 @@ impl Session {
         if self.state != State::Live {
             return;
         }
-        match (self.terms.finite, clean) {
-            (true, true) => self.rest(State::Ended(End::Upstream(Ending::Complete)), now),
-            (true, false) => self.truncate("upstream cut", now),
-            (false, _) => self.back_off(now, jitter, None),
+        match (self.is_once(), clean, self.terms.marked) {
+            (false, ..) => self.back_off(now, jitter, None),
+            (true, true, false) => self.complete(now),
+            (true, true, true) => self.truncate("upstream ended before its last event", now),
+            (true, false, _) => self.truncate("upstream cut", now),
         }
     }
 
@@ -222,7 +258,7 @@ impl Session {
         if self.state != State::Live {
             return;
         }
-        if self.terms.finite {
+        if self.is_once() {
             self.truncate(reason, now);
         } else {
             self.rest(State::Failed, now);
@@ -258,7 +294,7 @@ impl Session {
         if self.state != State::Following {
             return;
         }
-        if self.terms.finite {
+        if self.is_once() {
             // Whoever had it is gone, and it cannot be asked again.
             self.truncate("upstream cut", now);
         } else {
@@ -266,9 +302,19 @@ impl Session {
         }
     }
 
-    /// The owner said how the stream ended.
-    pub fn ended(&mut self, end: End, now: Instant) {
-        self.rest(State::Ended(end), now);
+    /// It is to go no further: not that nobody reads it, but that nobody is to.
+    pub fn stop(&mut self, reason: &'static str, now: Instant) {
+        if !matches!(self.state, State::Ended(_)) {
+            self.truncate(reason, now);
+        }
+    }
+
+    /// What is known of the stream from its owner.
+    pub(crate) fn restore(&mut self, saved: &Saved, now: Instant) {
+        self.finished |= saved.finished;
+        if let Some(end) = saved.end {
+            self.rest(State::Ended(end), now);
+        }
     }
 
     /// The buffer is full and the upstream not read, or read again.
@@ -285,7 +331,7 @@ impl Session {
 
     /// A fresh upstream connection is asked for.
     pub fn reset(&mut self, now: Instant) {
-        if self.state == State::Live && !self.terms.finite {
+        if self.state == State::Live && !self.is_once() {
             self.state = State::Connecting;
             self.down_since = Some(now);
         }
@@ -300,7 +346,7 @@ impl Session {
     pub fn tick(&mut self, now: Instant, jitter: f64) {
         if self.linger_end().is_some_and(|at| now >= at) {
             // ## Connecting, Live, BackingOff => Dormant, or Ended.
-            if self.terms.finite && !self.disowned {
+            if self.is_once() && !self.disowned {
                 self.truncate("nobody read it", now);
             } else {
                 self.rest(State::Dormant, now);
@@ -348,11 +394,18 @@ impl Session {
             Linger::Complete if !self.terms.finite || self.disowned => {
                 alone.checked_add(DEFAULT_LINGER)
             }
-            // It goes on unless it cannot; then a client has the usual time to
-            // come back and make room.
-            Linger::Complete => alone
-                .max(self.blocked_since?)
-                .checked_add(self.terms.retain),
+            Linger::Complete => [
+                // Whoever left just now has the usual time to come back.
+                self.begun
+                    .checked_add(self.terms.max_runtime)
+                    .map(|at| at.max(alone.checked_add(DEFAULT_LINGER).unwrap_or(at))),
+                // If it cannot go on, a client may come back and make room.
+                self.blocked_since
+                    .and_then(|at| alone.max(at).checked_add(self.terms.retain)),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
         }
     }
 
@@ -391,7 +444,7 @@ impl Session {
     }
 
     fn back_off(&mut self, now: Instant, jitter: f64, floor: Option<Duration>) {
-        if self.terms.finite {
+        if self.is_once() {
             return self.truncate("upstream cut", now);
         }
         let delay = self.backoff.next(jitter, floor);
@@ -404,8 +457,16 @@ impl Session {
         };
     }
 
+    /// Ends it, for this reason unless nothing is missing.
     fn truncate(&mut self, reason: &'static str, now: Instant) {
+        if self.finished {
+            return self.complete(now);
+        }
         self.rest(State::Ended(End::Upstream(Ending::Aborted(reason))), now);
+    }
+
+    fn complete(&mut self, now: Instant) {
+        self.rest(State::Ended(End::Upstream(Ending::Complete)), now);
     }
 
     fn rest(&mut self, state: State, now: Instant) {

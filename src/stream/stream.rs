@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::epochs::Epochs;
 use super::id::{Epoch, EventId};
 use super::key::Key;
-use super::policy::{Ids, Kind, Linger, Reconnect, UpstreamResume};
+use super::policy::{Ids, Kind, Linger, Marker, Reconnect, UpstreamResume};
 use super::session::End;
 use crate::log::{Attached, Ending, Limits, Log, Next, Position, Ring};
 use crate::observe::{Observer, Signal};
@@ -28,8 +28,18 @@ pub struct Policy {
     pub resume: UpstreamResume,
     /// What is retained while it is live.
     pub limits: Limits,
+    /// What its last event looks like, where that can be told.
+    pub finish: Arc<[Marker]>,
+    /// JSON-RPC responses its last event is the last of.
+    pub responses: usize,
+    /// Whether an upstream that sends ids is left to keep its streams itself.
+    pub defers: bool,
     /// Life without readers.
     pub linger: Linger,
+    /// How long a one-shot that nobody reads may run.
+    pub max_runtime: Duration,
+    /// So many streams of one principal may run with nobody reading them.
+    pub max_detached: usize,
     /// Time kept after its end or its last reader.
     pub retain: Duration,
     /// How its upstream is sought again.
@@ -68,11 +78,28 @@ pub(crate) const STREAM_COST: i64 = 4 << 10;
 /// were read from.
 pub type Head = Box<[(HeaderName, HeaderValue)]>;
 
+/// What a stream is called, and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// What it is found by.
+    pub(crate) key: Key,
+    /// Another key it is found by.
+    pub(crate) alias: Option<Key>,
+    /// What its application calls it.
+    pub(crate) name: Option<Box<str>>,
+    /// Keyed hash of whose it is; `None` is nobody's in particular.
+    pub(crate) principal: Option<[u8; 32]>,
+    /// The resource it belongs to: an id is no use on another.
+    pub(crate) scope: Box<[u8]>,
+}
+
 /// One resumable sequence of events.
 pub struct Stream {
     pub(crate) key: Key,
     /// Another key it is found by.
     pub(crate) alias: Option<Key>,
+    /// What its application calls it.
+    pub(crate) name: Option<Box<str>>,
     // Locked for a look or an assignment, never together with anything else.
     epochs: Mutex<Epochs>,
     pub(crate) policy: Policy,
@@ -105,6 +132,15 @@ pub(crate) struct Wishes {
     pub(crate) reset: bool,
     pub(crate) hand_over: bool,
     pub(crate) part: bool,
+    pub(crate) stop: Option<Stop>,
+}
+
+/// Why a stream is to end now, and what is to become of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    pub(crate) reason: &'static str,
+    /// Nobody is to find it any more.
+    pub(crate) forget: bool,
 }
 
 /// What a pump says of its stream.
@@ -160,12 +196,10 @@ pub(crate) struct Orders {
 
 impl Stream {
     pub(crate) fn new(
-        (key, alias): (Key, Option<Key>),
+        identity: Identity,
         epochs: Epochs,
         policy: Policy,
         head: Head,
-        principal: Option<[u8; 32]>,
-        scope: Box<[u8]>,
         opened_with: Option<&Bytes>,
     ) -> Self {
         let log = Log::new(policy.limits);
@@ -174,13 +208,14 @@ impl Stream {
             log.with_mut(|ring| ring.index_base(id));
         }
         Self {
-            key,
-            alias,
+            key: identity.key,
+            alias: identity.alias,
+            name: identity.name,
             epochs: Mutex::new(epochs),
             policy,
             head,
-            principal,
-            scope,
+            principal: identity.principal,
+            scope: identity.scope,
             log: Arc::new(log),
             control: Mutex::new(Control {
                 readers: 0,
@@ -305,6 +340,38 @@ impl Stream {
         let mut control = self.control();
         control.wishes.get_or_insert_default().part = true;
         Self::notify(control);
+    }
+
+    /// Ends it now, for this reason, and its upstream connection with it.
+    pub fn stop(&self, reason: &'static str) {
+        self.order_stop(Stop {
+            reason,
+            forget: false,
+        });
+    }
+
+    /// The same, and nobody is to find it any more, read or not.
+    pub fn forget(&self, reason: &'static str) {
+        self.order_stop(Stop {
+            reason,
+            forget: true,
+        });
+    }
+
+    fn order_stop(&self, stop: Stop) {
+        let mut control = self.control();
+        control.wishes.get_or_insert_default().stop = Some(stop);
+        Self::notify(control);
+    }
+
+    /// Whether it is somebody's alone, and might have to be found by that.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.principal.is_some() && (self.policy.kind == Kind::OneShot || self.policy.defers)
+    }
+
+    /// Whether it is to be looked out for that somebody leaves it running.
+    pub(crate) fn may_be_left(&self) -> bool {
+        self.principal.is_some() && self.policy.kind == Kind::OneShot
     }
 
     /// Whether it may be evicted, and what for.
@@ -447,7 +514,12 @@ mod tests {
             ids: Ids::Assign,
             resume: UpstreamResume::None,
             limits: Limits::default(),
+            finish: Arc::default(),
+            responses: 1,
+            defers: false,
             linger: Linger::default(),
+            max_runtime: Duration::ZERO,
+            max_detached: 0,
             retain: Duration::ZERO,
             reconnect: Reconnect::default(),
             hold: Duration::ZERO,
@@ -459,16 +531,15 @@ mod tests {
             observer: Arc::new(Silent),
         };
         let epoch = Epoch::private().unwrap();
-        let key = Key::Located(epoch.locator().unwrap());
-        Arc::new(Stream::new(
-            (key, None),
-            Epochs::new(epoch),
-            policy,
-            Head::default(),
-            None,
-            Box::default(),
-            None,
-        ))
+        let identity = Identity {
+            key: Key::Located(epoch.locator().unwrap()),
+            alias: None,
+            name: None,
+            principal: None,
+            scope: Box::default(),
+        };
+        let epochs = Epochs::new(epoch);
+        Arc::new(Stream::new(identity, epochs, policy, Head::default(), None))
     }
 
     #[test]

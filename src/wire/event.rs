@@ -48,6 +48,15 @@ impl Block {
     pub fn has_payload(&self) -> bool {
         self.has_data || self.has_event
     }
+
+    /// The values of all fields of this name, in their order.
+    pub fn fields<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let lines = self.lines.split_inclusive(|byte| *byte == b'\n');
+        lines.filter_map(move |line| {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            value_start(line, name).map(|start| &line[start..])
+        })
+    }
 }
 
 /// What a stream consists of.

@@ -2,6 +2,53 @@
 //! its lines end in CR LF and ours in LF: the proxy must not mix them.
 
 use crate::harness::{Proxy, Relay, Scripted, python};
+use crate::llm::{self, Sdk};
+use crate::transcripts::messages;
+
+const EVENTS: Sdk = Sdk {
+    run: python,
+    script: "answers_anthropic.py",
+    profile: "anthropic",
+    api: "create",
+    events: messages,
+};
+
+const STREAM: Sdk = Sdk {
+    api: "stream",
+    ..EVENTS
+};
+
+#[tokio::test]
+async fn it_runs_clean_through_heartbeats() {
+    for sdk in [EVENTS, STREAM] {
+        llm::runs_clean_through_heartbeats(sdk).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_cut_anywhere_is_an_error() {
+    for sdk in [EVENTS, STREAM] {
+        llm::an_upstream_cut_anywhere_is_an_error(sdk).await;
+    }
+}
+
+#[tokio::test]
+async fn without_the_proxy_it_takes_an_early_end_for_success() {
+    let answer = llm::without_the_proxy_an_early_end(EVENTS).await;
+    assert_eq!(answer.error, None, "{answer:?}");
+}
+
+/// It does not resume; see the same test of `openai`.
+#[tokio::test]
+async fn it_is_executed_once_wherever_its_connection_is_cut() {
+    let (whole, cases) = llm::a_client_cut_anywhere(EVENTS, 2).await;
+    assert!(0 < whole && whole < cases, "{whole} of {cases}");
+}
+
+#[tokio::test]
+async fn another_key_of_the_api_gets_an_answer_of_its_own() {
+    llm::others_get_an_answer_of_their_own(EVENTS).await;
+}
 
 #[tokio::test]
 async fn events_with_crlf_arrive_when_sent() {

@@ -119,7 +119,7 @@ fn unknown_keys() {
         ),
         (
             "{ key: { cookies: [] } }",
-            "19: routes[0].sse.key.cookies: unknown key; valid here: headers, ignore_query",
+            "19: routes[0].sse.key.cookies: unknown key; valid here: headers, ignore_query, header, json, max, repeat",
         ),
         (
             "{ reconnect: { min: 1s } }",
@@ -287,7 +287,7 @@ fn words() {
     check_sse(&[
         (
             "{ mode: share }",
-            "18: routes[0].sse.mode: \"share\" is not valid (did you mean `shared`?); write one of: auto, shared, one_shot, passthrough",
+            "18: routes[0].sse.mode: \"share\" is not valid (did you mean `shared`?); write one of: auto, shared, one_shot, passthrough, mcp",
         ),
         (
             "{ ids: mine }",
@@ -593,4 +593,98 @@ fn arguments() {
         error.to_string(),
         "--upstream: \"app\" is not a URL; write scheme, host and port, such as http://127.0.0.1:3000"
     );
+}
+
+#[test]
+fn answers() {
+    check_sse(&[
+        (
+            "{ profile: openia }",
+            "21: routes[0].sse.profile: \"openia\" is not valid (did you mean `openai`?); write one of: openai, anthropic, vercel-ai, ag-ui, graphql-sse, a2a, mcp",
+        ),
+        (
+            "{ finish: [done] }",
+            "21: routes[0].sse.finish[0]: \"done\" marks no event; write { event: NAME }, { data: TEXT }, { json: /POINTER, is: [VALUE] } or json_rpc_response",
+        ),
+        (
+            "{ finish: [{ event: a, data: b }] }",
+            "21: routes[0].sse.finish[0]: marks no event; write { event: NAME }, { data: TEXT }, { json: /POINTER, is: [VALUE] } or json_rpc_response",
+        ),
+        (
+            "{ finish: [{ is: [a] }] }",
+            "21: routes[0].sse.finish[0]: marks no event; write { event: NAME }, { data: TEXT }, { json: /POINTER, is: [VALUE] } or json_rpc_response",
+        ),
+        (
+            "{ finish: [{ json: type }] }",
+            "29: routes[0].sse.finish[0].json: \"type\" is not a JSON pointer; write one such as /id or /params/chat/0",
+        ),
+        (
+            "{ finish: [{ json: /a~b }] }",
+            "29: routes[0].sse.finish[0].json: \"/a~b\" is not a JSON pointer; write one such as /id or /params/chat/0",
+        ),
+        (
+            "{ max_runtime: 0s }",
+            "25: routes[0].sse.max_runtime: \"0s\" is too short: every answer that nobody reads would be stopped; write 1ms or more",
+        ),
+        (
+            "{ max_detached: few }",
+            "26: routes[0].sse.max_detached: \"few\" is not a count; write a whole number, 0 for none",
+        ),
+        (
+            "{ retries: 11 }",
+            "21: routes[0].sse.retries: \"11\" is not valid; write a whole number up to 10, 0 for none",
+        ),
+        (
+            "{ attach: /chat/stream }",
+            "20: routes[0].sse.attach: \"/chat/stream\" is not a path with one {key} in it; write one such as /chat/{key}/stream",
+        ),
+        (
+            "{ attach: \"/chat/x{key}/stream\" }",
+            "20: routes[0].sse.attach: \"/chat/x{key}/stream\" is not a path with one {key} in it; write one such as /chat/{key}/stream",
+        ),
+        (
+            "{ list: streams }",
+            "18: routes[0].sse.list: \"streams\" is not a path; write one such as /chat/streams",
+        ),
+        (
+            "{ key: { header: a, json: /id } }",
+            "36: routes[0].sse.key.json: is a second place to look for the name, beside `header`; remove one",
+        ),
+        (
+            "{ key: { max: 4KiB } }",
+            "24: routes[0].sse.key.max: says how much of a body to read, but no `json` says what for; remove it",
+        ),
+        (
+            "{ key: { json: /id, max: 17MiB } }",
+            "35: routes[0].sse.key.max: \"17MiB\" is too much to read of every request before it is sent on; write 16MiB or less",
+        ),
+        (
+            "{ key: { json: /id, max: 1KB } }",
+            "35: routes[0].sse.key.max: \"1KB\" is too small; write 1KiB or more",
+        ),
+        (
+            "{ key: { header: last-event-id } }",
+            "27: routes[0].sse.key.header: cannot be part of the key: it differs for every client, and none would share a stream; remove it",
+        ),
+        (
+            "{ key: { header: a, headers: [b] } }",
+            "39: routes[0].sse.key.headers: names requests, and `header` or `json` beside it names streams; a route can have one of both",
+        ),
+        (
+            "{ key: { repeat: replace } }",
+            "27: routes[0].sse.key.repeat: \"replace\" is not valid; write one of: attach, supersede, refuse",
+        ),
+    ]);
+    let route =
+        |more: &str| format!("routes:\n  - path: /chat\n    upstream: http://app\n    {more}\n");
+    check(&[
+        (
+            &route("sse: { list: /chats }"),
+            "4:10: routes[0].sse: has /chats for its streams, but the route matches only what is below /chat; write a path below that",
+        ),
+        (
+            &route("methods: [GET, POST]\n    sse: { attach: \"/chat/{key}\" }"),
+            "5:10: routes[0].sse: has `attach`, which is asked for with GET and DELETE, but the route's methods do not list DELETE; add it",
+        ),
+    ]);
 }

@@ -13,8 +13,10 @@ use tower_sse::proxy::config::model::{
     Balance, DiskJournal, DiskSync, Drain, HealthCheck, JournalSettings, Limits, Listener,
     OnJournalLoss, RedisJournal, RedisTopology, Route, Upstream,
 };
-use tower_sse::resume::settings::{BufferSettings, Credential, KeySettings, Mode, Settings};
-use tower_sse::stream::policy::{Ids, Join, Linger, OnGap, Reconnect, UpstreamResume};
+use tower_sse::resume::settings::{
+    BufferSettings, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
+};
+use tower_sse::stream::policy::{Ids, Join, Linger, Marker, OnGap, Reconnect, UpstreamResume};
 
 use super::parse;
 
@@ -47,9 +49,16 @@ routes:
       key:
         headers: []
         ignore_query: []
+        repeat: ~
       principal: ["authorization"]
       ids: auto
       resume: none
+      finish: []
+      max_runtime: 15m
+      max_detached: 16
+      attach: ~
+      list: ~
+      retries: 0
       heartbeat: 15s
       retry: ~
       buffer:
@@ -260,49 +269,117 @@ fn route(upstreams: Vec<String>) -> impl Strategy<Value = Route> {
         target,
         settings(),
     )
-        .prop_map(|(path, host, methods, upstream, sse)| Route {
-            host,
-            path,
-            methods,
-            upstream,
-            sse,
+        .prop_map(|(path, host, methods, upstream, mut sse)| {
+            // What asks for a stream must be the route's.
+            let below = if path == "/" { "" } else { path.as_str() };
+            sse.attach = sse
+                .attach
+                .filter(|_| methods.is_none())
+                .and_then(|_| KeyPath::parse(&format!("{below}/{{key}}/s")));
+            sse.list = sse.list.map(|name| format!("{below}/{name}"));
+            Route {
+                host,
+                path,
+                methods,
+                upstream,
+                sse,
+            }
         })
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    (identity(), retention(), supervision()).prop_map(|(identity, retention, supervision)| {
-        let (mode, key, principal, ids, resume) = identity;
-        let (heartbeat, retry, buffer, linger, retain, join) = retention;
-        let (reconnect, hold, on_gap, gap_event, batch, upstream_idle) = supervision;
-        // Never more than the smallest buffer there may be.
-        let max_event_bytes = buffer.bytes.unwrap_or(1 << 20).min(3 << 20);
-        Settings {
-            mode,
-            key,
-            principal,
-            ids,
-            resume,
-            heartbeat,
-            retry,
-            buffer,
-            linger,
-            retain,
-            join,
-            reconnect,
-            hold,
-            on_gap,
-            gap_event,
-            max_event_bytes,
-            batch,
-            upstream_idle,
-        }
-    })
+    (identity(), retention(), supervision(), answers()).prop_map(
+        |(identity, retention, supervision, answers)| {
+            let (finish, max_runtime, max_detached, retries, attach, list) = answers;
+            let (mode, key, principal, ids, resume) = identity;
+            let (heartbeat, retry, buffer, linger, retain, join) = retention;
+            let (reconnect, hold, on_gap, gap_event, batch, upstream_idle) = supervision;
+            // Never more than the smallest buffer there may be.
+            let max_event_bytes = buffer.bytes.unwrap_or(1 << 20).min(3 << 20);
+            Settings {
+                mode,
+                key,
+                principal,
+                ids,
+                resume,
+                heartbeat,
+                retry,
+                buffer,
+                linger,
+                retain,
+                join,
+                reconnect,
+                hold,
+                on_gap,
+                gap_event,
+                max_event_bytes,
+                batch,
+                upstream_idle,
+                finish,
+                max_runtime,
+                max_detached,
+                retries,
+                attach,
+                list,
+            }
+        },
+    )
 }
 
-fn identity() -> impl Strategy<Value = (Mode, KeySettings, Vec<Credential>, Ids, UpstreamResume)> {
+type Answers = (
+    Vec<Marker>,
+    Duration,
+    usize,
+    u32,
+    Option<KeyPath>,
+    Option<String>,
+);
+
+fn answers() -> impl Strategy<Value = Answers> {
+    let text = "\\PC{0,6}";
+    let marker = prop_oneof![
+        text.prop_map(Marker::Event),
+        text.prop_map(Marker::Data),
+        ("(/[a-z$\"]{1,3}){0,2}", vec(text, 0..3))
+            .prop_map(|(pointer, values)| Marker::Json { pointer, values }),
+        Just(Marker::JsonRpcResponse),
+    ];
+    (
+        vec(marker, 0..3),
+        millis(1, 99_999),
+        0..99usize,
+        0..=10u32,
+        option::of(Just(KeyPath::parse("/{key}").expect("a path"))),
+        option::of("[a-z$]{1,5}"),
+    )
+}
+
+fn key() -> impl Strategy<Value = KeySettings> {
     let headers = subsequence(vec!["accept", "authorization", "x-a"], 0..=3);
     let headers =
         headers.prop_map(|names| names.iter().map(|n| n.parse().expect("a name")).collect());
+    let name = prop_oneof![
+        Just(NameSource::Header(http::header::ACCEPT)),
+        ("(/[a-z$]{1,3}){0,2}", 1usize << 10..1 << 24)
+            .prop_map(|(pointer, max)| NameSource::Json { pointer, max }),
+    ];
+    let repeat = select(vec![Repeat::Attach, Repeat::Supersede, Repeat::Refuse]);
+    (
+        headers,
+        vec("\\PC{1,6}", 0..3),
+        option::of(name),
+        option::of(repeat),
+    )
+        .prop_map(|(headers, ignore_query, name, repeat)| KeySettings {
+            // A route has one of both.
+            headers: if name.is_some() { Vec::new() } else { headers },
+            ignore_query,
+            name,
+            repeat,
+        })
+}
+
+fn identity() -> impl Strategy<Value = (Mode, KeySettings, Vec<Credential>, Ids, UpstreamResume)> {
     let credential = prop_oneof![
         "[a-z][a-z0-9-]{0,5}x".prop_map(|n| Credential::Header(n.parse().expect("a name"))),
         "[a-zA-Z!#$%&'*+.^_`|~-]{1,6}".prop_map(Credential::Cookie),
@@ -313,11 +390,9 @@ fn identity() -> impl Strategy<Value = (Mode, KeySettings, Vec<Credential>, Ids,
             Mode::Shared,
             Mode::OneShot,
             Mode::Passthrough,
+            Mode::Mcp,
         ]),
-        (headers, vec("\\PC{1,6}", 0..3)).prop_map(|(headers, ignore_query)| KeySettings {
-            headers,
-            ignore_query,
-        }),
+        key(),
         vec(credential, 0..3),
         select(vec![Ids::Auto, Ids::Assign, Ids::Preserve]),
         select(vec![

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{Balance, Upstream};
-use tower_sse::resume::settings::{BufferSettings, Credential, KeySettings, Mode, Settings};
-use tower_sse::stream::policy::{Ids, Join, Linger, OnGap, Reconnect, UpstreamResume};
+use tower_sse::resume::profile::Profile;
+use tower_sse::resume::settings::{
+    BufferSettings, Credential, KeySettings, Mode, NAME_WITHIN, NameSource, Repeat, Settings,
+};
+use tower_sse::stream::policy::{Ids, Join, Linger, Marker, OnGap, Reconnect, UpstreamResume};
 
 use super::{parse, with_sse};
 
@@ -58,6 +61,15 @@ routes:
       max_event_bytes: 2MiB
       batch: 9ms
       upstream_idle: 45s
+      finish:
+        - { event: message_stop }
+        - { data: "[DONE]" }
+        - { json: /type, is: [a, 7] }
+        - { json: /error }
+        - json_rpc_response
+      max_runtime: 16m
+      max_detached: 5
+      retries: 2
   - path: /
     upstream: http://127.0.0.1:4000/
 "#;
@@ -83,6 +95,7 @@ fn every_key() {
             key: KeySettings {
                 headers: vec![http::header::AUTHORIZATION],
                 ignore_query: vec!["t".into()],
+                ..KeySettings::default()
             },
             principal: vec![
                 Credential::Header(http::header::AUTHORIZATION),
@@ -111,12 +124,84 @@ fn every_key() {
             max_event_bytes: 2 << 20,
             batch: Duration::from_millis(9),
             upstream_idle: Some(secs(45)),
+            finish: vec![
+                Marker::Event("message_stop".into()),
+                Marker::Data("[DONE]".into()),
+                Marker::Json {
+                    pointer: "/type".into(),
+                    values: vec!["a".into(), "7".into()],
+                },
+                Marker::Json {
+                    pointer: "/error".into(),
+                    values: vec![],
+                },
+                Marker::JsonRpcResponse,
+            ],
+            max_runtime: secs(960),
+            max_detached: 5,
+            attach: None,
+            list: None,
+            retries: 2,
         }
     );
     let plain = &config.routes[1];
     assert_eq!(plain.upstream, "http://127.0.0.1:4000");
     assert_eq!(config.upstreams[&plain.upstream].servers.len(), 1);
     assert_eq!(plain.sse.heartbeat, secs(16), "from `defaults`");
+}
+
+#[test]
+fn a_profile_is_where_a_route_begins() {
+    for (name, profile) in Profile::ALL {
+        let config = read(&with_sse(&format!("{{ profile: {name} }}")));
+        assert_eq!(config.routes[0].sse, profile.settings(), "{name}");
+    }
+    let text = "defaults: { profile: mcp, retain: 7s }\n\
+                routes:\n  - path: /a\n    upstream: http://app\n    sse: { profile: vercel-ai, linger: 5s }\n  \
+                - path: /b\n    upstream: http://app\n  \
+                - path: /c\n    upstream: http://app\n    sse: { profile: ~ }";
+    let config = read(text);
+    let secs = Duration::from_secs;
+    let settings = |profile: Profile| Settings {
+        retain: secs(7),
+        ..profile.settings()
+    };
+    let chat = Settings {
+        linger: Linger::For(secs(5)),
+        ..settings(Profile::VercelAi)
+    };
+    assert_eq!(config.routes[0].sse, chat);
+    assert_eq!(config.routes[1].sse, settings(Profile::Mcp));
+    let plain = Settings {
+        retain: secs(7),
+        ..Settings::default()
+    };
+    assert_eq!(config.routes[2].sse, plain);
+}
+
+#[test]
+fn where_streams_are_asked_for() {
+    let config = read(
+        "routes:\n  - path: /api/chat\n    upstream: http://app\n    sse:\n      \
+         attach: \"/api/chat/{key}/stream\"\n      list: /api/chat/streams\n      \
+         key: { json: /id }\n  - path: /\n    upstream: http://app\n    sse:\n      \
+         key: { header: X-Chat-Id, repeat: refuse }",
+    );
+    let sse = &config.routes[0].sse;
+    let attach = sse.attach.as_ref().map(ToString::to_string);
+    assert_eq!(attach.as_deref(), Some("/api/chat/{key}/stream"));
+    assert_eq!(sse.list.as_deref(), Some("/api/chat/streams"));
+    let name = NameSource::Json {
+        pointer: "/id".into(),
+        max: NAME_WITHIN,
+    };
+    assert_eq!((&sse.key.name, sse.key.repeat), (&Some(name), None));
+    let key = &config.routes[1].sse.key;
+    let header = NameSource::Header(http::HeaderName::from_static("x-chat-id"));
+    assert_eq!(
+        (&key.name, key.repeat),
+        (&Some(header), Some(Repeat::Refuse))
+    );
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn what_is_appended_is_there_after_the_process() {
         }
         let alias = (name("other"), name("a"));
         let given = disk
-            .alias(&alias.0, &alias.1, Duration::from_secs(1))
+            .alias(&alias.0, &alias.1, Duration::from_secs(1), None)
             .unwrap();
         assert_eq!(given.await.unwrap(), None);
         disk.close().unwrap().await.unwrap();
@@ -62,7 +62,7 @@ fn what_is_appended_is_there_after_the_process() {
             assert_eq!(owned(&mut kept.replica), (true, 3));
         }
         let given = disk
-            .alias(&alias.0, &name("b"), Duration::from_secs(1))
+            .alias(&alias.0, &name("b"), Duration::from_secs(1), None)
             .unwrap();
         assert_eq!(given.await.unwrap(), Some(name("a")));
         assert!(find(&disk, "b").await.is_none());

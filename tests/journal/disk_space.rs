@@ -33,7 +33,9 @@ fn a_stream_that_trims_takes_little_and_keeps_its_head() {
         let mut busy = begin(&disk, "busy");
         let mut idle = begin(&disk, "idle");
         append(&mut idle, record(1, 0, &["once"])).await.unwrap();
-        let alias = disk.alias(&name("alias"), &name("idle"), RETAIN).unwrap();
+        let alias = disk
+            .alias(&name("alias"), &name("idle"), RETAIN, None)
+            .unwrap();
         assert_eq!(alias.await.unwrap(), None);
         for at in 1..1000 {
             append(&mut busy, record(at, at - 1, &["again"]))
@@ -153,7 +155,10 @@ fn an_alias_is_given_once_and_lives_with_its_stream() {
     runtime().block_on(async {
         let machine = Machine::new(1);
         let disk = open(&machine, Sync::Never);
-        let give = |stream: &str| disk.alias(&name("key"), &name(stream), RETAIN).unwrap();
+        let give = |stream: &str| {
+            disk.alias(&name("key"), &name(stream), RETAIN, None)
+                .unwrap()
+        };
         // Both at once: one of them is the answer to the other.
         let (one, other) = (give("one"), give("other"));
         assert_eq!(one.await.unwrap(), None);
@@ -234,5 +239,36 @@ fn a_look_that_is_given_up_is_none() {
         settled(&disk).await;
         machine.advance(RETAIN);
         assert!(find(&disk, "a").await.is_none());
+    });
+}
+
+/// A name goes from one stream to another, and only from the one that has it.
+#[test]
+fn an_alias_passes_on() {
+    runtime().block_on(async {
+        let machine = Machine::new(1);
+        let disk = open(&machine, Sync::Never);
+        let key = name("key");
+        let give = |stream: &str, instead: Option<&str>| {
+            let instead = instead.map(name);
+            let given = disk.alias(&key, &name(stream), RETAIN, instead.as_ref());
+            given.unwrap()
+        };
+        let resolve = || disk.resolve(&key).unwrap();
+        assert_eq!(resolve().await.unwrap(), None);
+        assert_eq!(give("one", None).await.unwrap(), None);
+        assert_eq!(give("two", Some("one")).await.unwrap(), None);
+        assert_eq!(give("three", Some("one")).await.unwrap(), Some(name("two")));
+        disk.unalias(&key, &name("one"));
+        assert_eq!(resolve().await.unwrap(), Some(name("two")));
+        drop(disk);
+        machine.kill();
+        let disk = open(&machine, Sync::Never);
+        assert_eq!(
+            disk.resolve(&key).unwrap().await.unwrap(),
+            Some(name("two"))
+        );
+        disk.unalias(&key, &name("two"));
+        assert_eq!(disk.resolve(&key).unwrap().await.unwrap(), None);
     });
 }

@@ -23,7 +23,7 @@ async fn errors(journal: &Redis, stream: &str) -> Vec<JournalError> {
     let mut errors = Vec::new();
     errors.extend(within("find", journal.find(&stream).unwrap()).await.err());
     errors.extend(within("claim", journal.claim(&stream).unwrap()).await.err());
-    let alias = journal.alias(&name("a"), &stream, RETAIN).unwrap();
+    let alias = journal.alias(&name("a"), &stream, RETAIN, None).unwrap();
     errors.extend(within("alias", alias).await.err());
     errors
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::AsyncCommands as _;
-use tower_sse::journal::{Claim, Journal};
+use tower_sse::journal::{Claim, Journal, News};
 
 use super::*;
 
@@ -119,7 +119,7 @@ async fn an_alias_is_given_once() {
     let claims = (0..20).map(|n| {
         let stream = name(&format!("stream {n}"));
         let answer = journals[n % 4]
-            .alias(&name("alias"), &stream, RETAIN)
+            .alias(&name("alias"), &stream, RETAIN, None)
             .unwrap();
         async move { (stream, answer.await.unwrap()) }
     });
@@ -135,7 +135,9 @@ async fn an_alias_is_given_once() {
         assert!(stream == winner || other.as_ref() == Some(winner));
     }
     // Asking again for the same is no contradiction.
-    let again = journals[0].alias(&name("alias"), winner, RETAIN).unwrap();
+    let again = journals[0]
+        .alias(&name("alias"), winner, RETAIN, None)
+        .unwrap();
     assert_eq!(within("alias", again).await.unwrap(), None);
 }
 
@@ -145,7 +147,7 @@ async fn an_alias_lives_as_long_after_its_last_use_as_it_says() {
     let journal = journal(server.url());
     let given = |stream: &str| {
         journal
-            .alias(&name("alias"), &name(stream), RETAIN)
+            .alias(&name("alias"), &name(stream), RETAIN, None)
             .unwrap()
     };
     assert_eq!(within("alias", given("one")).await.unwrap(), None);
@@ -204,4 +206,52 @@ async fn a_claim_that_is_dropped_goes_to_the_next() {
         within("claim", second).await.unwrap(),
         Claim::Mine(_)
     ));
+}
+
+/// A name goes from one stream to another, and only from the one that has it.
+#[tokio::test]
+async fn an_alias_passes_on() {
+    let server = Server::start().await;
+    let journal = journal(server.url());
+    let key = name("alias");
+    let give = |stream: &str, instead: Option<&str>| {
+        let instead = instead.map(name);
+        let given = journal.alias(&key, &name(stream), RETAIN, instead.as_ref());
+        within("alias", given.unwrap())
+    };
+    let resolve = || within("resolve", journal.resolve(&key).unwrap());
+    assert_eq!(resolve().await.unwrap(), None);
+    assert_eq!(give("one", None).await.unwrap(), None);
+    assert_eq!(give("two", Some("one")).await.unwrap(), None);
+    let third = give("three", Some("one")).await.unwrap();
+    assert_eq!(third, Some(name("two")));
+    assert_eq!(resolve().await.unwrap(), Some(name("two")));
+    journal.unalias(&key, &name("one"));
+    journal.unalias(&key, &name("two"));
+    eventually("taken away", || async {
+        resolve().await.unwrap().is_none()
+    })
+    .await;
+}
+
+/// Whoever has the upstream is told, wherever the client is that wants it.
+#[tokio::test]
+async fn an_owner_hears_that_its_stream_is_to_end() {
+    let server = Server::start().await;
+    let (here, there) = (journal(server.url()), journal(server.url()));
+    for forget in [false, true] {
+        let stream = name(&format!("stream {forget}"));
+        let mut owner = begin(&here, &stream).await;
+        keep(&mut owner, record(1, 1)).await;
+        let mut follower = find(&there, &stream).await.unwrap().replica;
+        follower.stop(forget);
+        let told = within("told", async {
+            loop {
+                if let News::Stop { forget } = news(&mut owner).await {
+                    return forget;
+                }
+            }
+        });
+        assert_eq!(told.await, forget);
+    }
 }

@@ -194,8 +194,10 @@ async fn a_follower_that_has_read_what_redis_lost_and_others_replaced_diverges()
         },
     )
     .await;
-    // It goes on elsewhere, further than what the follower has.
-    keep(&mut owner, written_by("other", 1, 20)).await;
+    // It goes on elsewhere, and further: what comes next fits what the follower
+    // has, and is of another stream.
+    keep(&mut owner, written_by("other", 1, 9)).await;
+    keep(&mut owner, written_by("other", 10, 20)).await;
     relay.set(Weather::Fine);
     until(&mut follower, &News::Diverged).await;
 }

@@ -1,7 +1,10 @@
 //! One owner at a time, and always a next one.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::time::Instant;
+use tower_sse::journal::redis::Redis;
 use tower_sse::journal::{Appended, Claim, Journal, News};
 
 use super::*;
@@ -14,15 +17,18 @@ const OWNED: News = News::Owned {
 #[tokio::test]
 async fn an_owner_that_is_dropped_is_replaced_at_once() {
     let server = Server::start().await;
-    let (here, there) = (journal(server.url()), journal(server.url()));
+    let mut longest = settings(server.url());
+    longest.lease = Duration::from_secs(60);
+    let [here, there] = [(); 2].map(|()| Redis::connect(longest.clone()).unwrap());
     let mut owner = begin(&here, &name("s")).await;
     keep(&mut owner, record(1, 3)).await;
     let (_, mut follower) = join(&there, &name("s")).await;
+    until(&mut owner, &News::Readers(true)).await;
     let dropped = Instant::now();
     drop(owner);
     assert_eq!(news(&mut follower).await, OWNED);
-    // Before the lease can have ended.
-    assert!(dropped.elapsed() < LONG / 2);
+    // It was told: by itself it would have looked after a fifth of the lease.
+    assert!(dropped.elapsed() < longest.lease / 6);
     keep(&mut follower, record(4, 4)).await;
 }
 
@@ -115,12 +121,13 @@ async fn what_a_deposed_owner_appends_is_refused() {
         .await
         .unwrap();
     assert_eq!(news(&mut follower).await, OWNED);
+    keep(&mut follower, record(4, 4)).await;
+    // It fits what is kept, and only its author is the wrong one.
     assert_eq!(
-        append(&mut owner, written_by("old", 4, 4)).await,
+        append(&mut owner, written_by("old", 5, 5)).await,
         Appended::Disowned
     );
     until(&mut owner, &News::Disowned).await;
-    keep(&mut follower, record(4, 4)).await;
     let (records, _) = join(&here, &name("s")).await;
     assert_eq!(records, [record(1, 3), record(4, 4)]);
     assert_eq!(next_record(&mut owner).await, record(4, 4));

@@ -74,7 +74,7 @@ async fn everything_works_over_tls_as_a_user_with_few_rights() {
     until(&mut owner, &News::Readers(true)).await;
     keep(&mut owner, record(4, 4)).await;
     assert_eq!(next_record(&mut follower).await, record(4, 4));
-    let alias = here.alias(&name("a"), &name("s"), RETAIN).unwrap();
+    let alias = here.alias(&name("a"), &name("s"), RETAIN, None).unwrap();
     assert_eq!(within("alias", alias).await.unwrap(), None);
     drop(owner);
     // Known to be continuous, so the server may be asked which one it is.

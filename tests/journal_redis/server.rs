@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 /// A `redis-server` (or a Sentinel, which is one too).
 pub(crate) struct Server {
@@ -132,7 +133,11 @@ impl Server {
     /// A connection past all relays, as an operator has it.
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let connecting = client.get_multiplexed_async_connection_with_config(&patient);
+        connecting.await.unwrap()
     }
 
     /// As when it crashes.

@@ -135,12 +135,29 @@ pub(crate) async fn keep_at_last(replica: &mut Box<dyn Replica>, record: Record)
     }
 }
 
+/// Asks until there is an answer: a machine may be too busy for an impatient
+/// journal.
 pub(crate) async fn find(journal: &Redis, name: &Name) -> Option<Kept> {
-    within("find", journal.find(name).unwrap()).await.unwrap()
+    within("find", async {
+        loop {
+            if let Ok(found) = journal.find(name).unwrap().await {
+                return found;
+            }
+        }
+    })
+    .await
 }
 
+/// As [`find`] does.
 pub(crate) async fn claim(journal: &Redis, name: &Name) -> Claim {
-    within("claim", journal.claim(name).unwrap()).await.unwrap()
+    within("claim", async {
+        loop {
+            if let Ok(claim) = journal.claim(name).unwrap().await {
+                return claim;
+            }
+        }
+    })
+    .await
 }
 
 /// The claimed stream, begun.

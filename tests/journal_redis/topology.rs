@@ -56,6 +56,13 @@ async fn streams_go_on_when_a_sentinel_promotes_another_server() {
     let mut owner = begin(&journal, &name("s")).await;
     keep(&mut owner, record(1, 3)).await;
     let mut at_master = master.connection().await;
+    // Redis waits for what was written on this connection, and before.
+    redis::cmd("SET")
+        .arg("mark")
+        .arg(1)
+        .exec_async(&mut at_master)
+        .await
+        .unwrap();
     let copies: u64 = redis::cmd("WAIT")
         .arg(1)
         .arg(0)
@@ -138,7 +145,7 @@ async fn streams_are_spread_over_a_cluster() {
         let mut owner = begin(&here, &stream).await;
         keep(&mut owner, record(1, 3)).await;
         let alias = name(&format!("alias {n}"));
-        let given = there.alias(&alias, &stream, RETAIN).unwrap();
+        let given = there.alias(&alias, &stream, RETAIN, None).unwrap();
         assert_eq!(within("alias", given).await.unwrap(), None);
         let (records, follower) = join(&there, &stream).await;
         assert_eq!(records, [record(1, 3)]);

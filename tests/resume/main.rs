@@ -9,6 +9,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
+mod attach;
 mod client_cut;
 mod cursor_table;
 mod drain;
@@ -18,12 +20,15 @@ mod journal;
 mod journal_behind;
 mod journal_chaos;
 mod journal_fences;
+mod journal_names;
 mod journal_roles;
 mod limits;
+mod mcp;
 mod named;
 mod one_shot;
 mod passthrough;
 mod principals;
+mod retries;
 mod shared;
 mod slow_reader;
 mod snapshots;

@@ -5,8 +5,10 @@ use http::header::AUTHORIZATION;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tower_sse::SseLayer;
+use tower_sse::resume::settings::{BufferSettings, Mode};
+use tower_sse::stream::policy::OnGap;
 
-use crate::support::{App, End, Reply, Script, Upstream, event, numbers, post, secs, sse};
+use crate::support::{App, End, Reply, Script, Upstream, event, get, numbers, post, secs, sse};
 
 fn layer() -> SseLayer {
     SseLayer::new().key_header(HeaderName::from_static("idempotency-key"))
@@ -89,4 +91,23 @@ async fn the_key_of_a_shared_route_names_no_one_shot() {
     let _first = ask().await;
     let _second = ask().await;
     assert_eq!(upstream.count(), 2);
+}
+
+/// What is gone of an answer cannot be had by executing its request again.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_trimmed_is_not_generated_again() {
+    let upstream = Upstream::piped();
+    let small = BufferSettings {
+        bytes: Some(4 << 10),
+        ..BufferSettings::default()
+    };
+    let layer = layer().mode(Mode::OneShot).on_gap(OnGap::Reset);
+    let app = App::new(&layer.buffer(small), &upstream);
+    let ask = || app.send(get("/chat").header("idempotency-key", "a"));
+    let mut first = ask().await;
+    let long: String = (1..=1000).map(event).collect();
+    upstream.pipe(0).send(long);
+    assert_eq!(first.data(1000).await.len(), 1000);
+    assert_eq!(ask().await.status(), 410);
+    assert_eq!(upstream.count(), 1);
 }

@@ -197,7 +197,8 @@ async fn a_one_shot_lingers_for_those_who_come_back_soon() {
 #[tokio::test(start_paused = true)]
 async fn linger_complete_runs_to_the_end_unread() {
     let upstream = Upstream::piped();
-    let app = App::new(&SseLayer::new().linger(Linger::Complete), &upstream);
+    let layer = SseLayer::new().linger(Linger::Complete);
+    let app = App::new(&layer.max_runtime(secs(1000)), &upstream);
     let mut client = app.post("/chat", "").await;
     upstream.pipe(0).send(event(1));
     let id = client.event().await.id;

@@ -3,6 +3,7 @@
 use http::HeaderName;
 use http::request::Builder;
 use tower_sse::SseLayer;
+use tower_sse::resume::profile::Profile;
 use tower_sse::resume::settings::Credential;
 
 use crate::support::{App, Client, UNKNOWN, Upstream, event, event_with_id, get, post, with_id};
@@ -153,4 +154,23 @@ async fn other_cookies_make_no_difference() {
     assert_eq!(app.send(later).await.resumed(), "exact");
     let without = with_id(get("/e"), &id).header("cookie", "visits=1");
     assert_ne!(app.send(without).await.resumed(), "exact");
+}
+
+/// Not all send their key in `Authorization`.
+#[tokio::test(start_paused = true)]
+async fn a_profile_knows_where_its_services_look_for_a_key() {
+    let keys = [
+        (Profile::OpenAi, "authorization"),
+        (Profile::OpenAi, "api-key"),
+        (Profile::Anthropic, "authorization"),
+        (Profile::Anthropic, "x-api-key"),
+    ];
+    for (profile, header) in keys {
+        let upstream = Upstream::piped();
+        let app = App::new(&SseLayer::profile(profile), &upstream);
+        let of_a = stream_of_a(&app, &upstream, post("/e").header(header, "alice"), "").await;
+        let back = |who: &str| app.send(with_id(post("/e"), &of_a).header(header, who));
+        assert_eq!(back("bob").await.status(), 410, "{profile:?}, {header}");
+        assert_eq!(back("alice").await.status(), 200, "{profile:?}, {header}");
+    }
 }

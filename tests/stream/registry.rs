@@ -26,6 +26,7 @@ fn build(registry: &Arc<Registry>, key: Option<Key>) -> (Arc<Stream>, Box<Pump>)
     let signals: Arc<Signals> = Arc::default();
     let new = NewStream {
         key,
+        name: None,
         epoch: Epoch::private().unwrap(),
         journaled: None,
         unknown: false,

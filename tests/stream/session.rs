@@ -18,7 +18,9 @@ fn secs(secs: u64) -> Duration {
 fn terms() -> Terms {
     Terms {
         finite: false,
+        marked: false,
         linger: Linger::For(secs(30)),
+        max_runtime: secs(900),
         retain: secs(600),
         reconnect: Reconnect::default(),
         hold: secs(10),
@@ -322,10 +324,11 @@ fn complete_lets_a_one_shot_finish_alone() {
     let complete = Linger::Complete;
     let (mut session, now) = read(Terms {
         linger: complete,
+        max_runtime: secs(7200),
         ..one_shot()
     });
     session.readers(0, now);
-    assert_eq!(session.deadline(), None);
+    assert_eq!(session.deadline(), Some(now + secs(7200)));
     session.closed(true, now + secs(3600), 0.5);
     assert_eq!(session.state(), COMPLETE);
     assert_eq!(session.deadline(), Some(now + secs(4200)));
@@ -346,6 +349,7 @@ fn complete_does_not_wait_for_ever_with_a_full_buffer() {
     let stuck = || {
         read(Terms {
             linger: Linger::Complete,
+            max_runtime: secs(7200),
             ..one_shot()
         })
     };
@@ -371,7 +375,7 @@ fn complete_does_not_wait_for_ever_with_a_full_buffer() {
     assert_eq!(session.deadline(), None);
     session.blocked(false, deadline);
     session.readers(0, deadline);
-    assert_eq!(session.deadline(), None);
+    assert_eq!(session.deadline(), Some(now + secs(7200)));
     session.blocked(true, deadline);
     session.tick(deadline + retain, 0.5);
     assert!(aborted(&session));
@@ -440,6 +444,95 @@ fn a_one_shot_is_never_asked_for_again() {
     let (mut session, now) = read(one_shot());
     session.reset(now);
     assert_eq!(session.state(), State::Live);
+}
+
+/// Where the last event can be told from the others, nothing else says that an
+/// answer is whole.
+#[test]
+fn an_answer_is_whole_if_its_last_event_came() {
+    let marked = |finished: bool| {
+        let terms = Terms {
+            marked: true,
+            ..one_shot()
+        };
+        let (mut session, now) = read(terms);
+        if finished {
+            session.finished();
+        }
+        (session, now)
+    };
+    let (mut session, now) = marked(false);
+    session.closed(true, now, 0.5);
+    let early = Ending::Aborted("upstream ended before its last event");
+    assert_eq!(session.state(), State::Ended(End::Upstream(early)));
+    for clean in [true, false] {
+        let (mut session, now) = marked(true);
+        session.closed(clean, now, 0.5);
+        assert_eq!(session.state(), COMPLETE, "clean: {clean}");
+    }
+    // Nobody waits for a connection that stays open after it.
+    let (mut session, now) = marked(true);
+    session.readers(0, now);
+    session.tick(now + secs(30), 0.5);
+    assert_eq!(session.state(), COMPLETE);
+    let (mut session, now) = marked(true);
+    session.stop("test", now);
+    assert_eq!(session.state(), COMPLETE);
+}
+
+/// A page that asks by GET would have it executed again.
+#[test]
+fn what_has_had_its_last_event_is_not_asked_for_again() {
+    for clean in [true, false] {
+        let (mut session, now) = read(terms());
+        session.finished();
+        session.closed(clean, now, 0.5);
+        assert_eq!(session.state(), COMPLETE);
+    }
+    let (mut session, now) = read(terms());
+    session.finished();
+    session.readers(0, now);
+    session.tick(now + secs(30), 0.5);
+    assert_eq!(session.state(), COMPLETE);
+    session.readers(1, now + secs(31));
+    assert_eq!(session.state(), COMPLETE);
+}
+
+#[test]
+fn a_stop_is_an_end_at_once() {
+    let stopped = State::Ended(End::Upstream(Ending::Aborted("test")));
+    for terms in [terms(), one_shot()] {
+        let (mut session, now) = read(terms);
+        session.stop("test", now);
+        assert_eq!(session.state(), stopped);
+        session.closed(true, now, 0.5);
+        session.stop("again", now);
+        assert_eq!(session.state(), stopped);
+    }
+}
+
+/// Left to run to its end, it does not run for ever; but whoever left just now
+/// has the usual time to come back.
+#[test]
+fn what_nobody_reads_runs_for_so_long() {
+    let terms = Terms {
+        linger: Linger::Complete,
+        ..one_shot()
+    };
+    let (mut session, now) = read(terms);
+    session.tick(now + secs(899), 0.5);
+    session.readers(0, now + secs(100));
+    assert_eq!(session.deadline(), Some(now + secs(900)));
+    session.tick(now + secs(900), 0.5);
+    assert!(aborted(&session));
+
+    let (mut session, now) = read(terms);
+    session.tick(now + secs(2000), 0.5);
+    assert_eq!(session.state(), State::Live, "it is read");
+    session.readers(0, now + secs(2000));
+    assert_eq!(session.deadline(), Some(now + secs(2000) + DEFAULT_LINGER));
+    session.tick(now + secs(2030), 0.5);
+    assert!(aborted(&session));
 }
 
 #[test]
@@ -541,6 +634,8 @@ enum Input {
     Event,
     Retry(u64),
     Closed(bool),
+    Finished,
+    Stop,
     Broken,
     Readers(usize),
     Blocked(bool),
@@ -559,6 +654,8 @@ fn input() -> impl Strategy<Value = Input> {
         3 => Just(Input::Event),
         1 => (0..5000u64).prop_map(Input::Retry),
         4 => any::<bool>().prop_map(Input::Closed),
+        1 => Just(Input::Finished),
+        1 => Just(Input::Stop),
         1 => Just(Input::Broken),
         6 => (0..3usize).prop_map(Input::Readers),
         3 => any::<bool>().prop_map(Input::Blocked),
@@ -575,9 +672,12 @@ fn any_terms() -> impl Strategy<Value = Terms> {
         Just(Linger::For(Duration::MAX)),
     ];
     let idle = proptest::option::of((0..60u64).prop_map(secs));
-    (any::<bool>(), linger, 0..900u64, 0..400u64, 0..60u64, idle).prop_map(
-        |(finite, linger, retain, give_up, hold, upstream_idle)| Terms {
+    let once = (any::<bool>(), any::<bool>(), 0..900u64);
+    (once, linger, 0..900u64, 0..400u64, 0..60u64, idle).prop_map(
+        |((finite, marked, max_runtime), linger, retain, give_up, hold, upstream_idle)| Terms {
             finite,
+            marked,
+            max_runtime: secs(max_runtime),
             linger,
             retain: secs(retain),
             reconnect: Reconnect {
@@ -610,6 +710,8 @@ fn feed(session: &mut Session, input: &Input, now: &mut Instant, jitter: f64) {
         Input::Event => session.event(*now),
         Input::Retry(millis) => session.retry(Duration::from_millis(*millis)),
         Input::Closed(clean) => session.closed(*clean, *now, jitter),
+        Input::Finished => session.finished(),
+        Input::Stop => session.stop("test", *now),
         Input::Broken => session.broken("test", *now),
         Input::Readers(readers) => session.readers(*readers, *now),
         Input::Blocked(blocked) => session.blocked(*blocked, *now),

@@ -227,7 +227,12 @@ pub(crate) fn policy(kind: Kind, signals: &Arc<Signals>) -> Policy {
             },
             Kind::Private | Kind::Shared => Limits::default(),
         },
+        finish: Arc::default(),
+        responses: 1,
+        defers: false,
         linger: Linger::default(),
+        max_runtime: Duration::from_secs(900),
+        max_detached: 16,
         retain: Duration::from_secs(600),
         reconnect: Reconnect::default(),
         hold: Duration::ZERO,
@@ -293,6 +298,7 @@ impl Setup {
         let script = Script::new(self.steps);
         let new = NewStream {
             key: Some(key.clone()),
+            name: None,
             epoch: Epoch::private().unwrap(),
             journaled: None,
             unknown: false,

@@ -37,7 +37,17 @@ impl App {
     }
 
     pub(crate) async fn try_send(&self, request: Builder) -> Result<Client, BoxError> {
-        let request: Request<Full<Bytes>> = request.body(Full::from("asked")).unwrap();
+        self.ask(request, "asked").await
+    }
+
+    /// Sends a request with a body, likewise.
+    pub(crate) async fn send_body(&self, request: Builder, body: &str) -> Client {
+        self.ask(request, body).await.expect("an answer")
+    }
+
+    async fn ask(&self, request: Builder, body: &str) -> Result<Client, BoxError> {
+        let body = Full::from(body.to_owned());
+        let request: Request<Full<Bytes>> = request.body(body).unwrap();
         let answer: Response<SseBody<Script>> = self.service.clone().oneshot(request).await?;
         let (head, body) = answer.into_parts();
         Ok(Client {

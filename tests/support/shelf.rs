@@ -38,6 +38,8 @@ struct Stream {
     numbers: u64,
     owner: Option<u64>,
     members: BTreeMap<u64, Member>,
+    /// What the owner is still to be told.
+    stop: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -284,18 +286,39 @@ impl Journal for Desk {
         Some(self.sit(name, Role::Follower))
     }
 
-    fn alias(&self, alias: &Name, name: &Name, _: Duration) -> Option<Reply<Option<Name>>> {
+    fn alias(
+        &self,
+        alias: &Name,
+        name: &Name,
+        _: Duration,
+        instead: Option<&Name>,
+    ) -> Option<Reply<Option<Name>>> {
         let (desk, alias, name) = (self.clone(), alias.clone(), name.clone());
+        let instead = instead.cloned();
         Some(Box::pin(async move {
             desk.check()?;
             let mut state = desk.shelf.state();
+            if instead.is_some() && state.aliases.get(&alias) == instead.as_ref() {
+                state.aliases.remove(&alias);
+            }
             let given = state.aliases.entry(alias).or_insert_with(|| name.clone());
             Ok((*given != name).then(|| given.clone()))
         }))
     }
 
-    fn unalias(&self, alias: &Name) {
-        self.shelf.state().aliases.remove(alias);
+    fn resolve(&self, alias: &Name) -> Option<Reply<Option<Name>>> {
+        let (desk, alias) = (self.clone(), alias.clone());
+        Some(Box::pin(async move {
+            desk.check()?;
+            Ok(desk.shelf.state().aliases.get(&alias).cloned())
+        }))
+    }
+
+    fn unalias(&self, alias: &Name, stream: &Name) {
+        let mut state = self.shelf.state();
+        if state.aliases.get(alias) == Some(stream) {
+            state.aliases.remove(alias);
+        }
     }
 
     fn is_shared(&self) -> bool {
@@ -386,6 +409,9 @@ impl Place {
             }
             return None;
         }
+        if let Some(forget) = stream.stop.take() {
+            return Some(News::Stop { forget });
+        }
         let read = stream.read_beside(self.id);
         (std::mem::replace(&mut self.told, read) != read).then_some(News::Readers(read))
     }
@@ -425,7 +451,7 @@ impl Place {
         self.cursor = stream.numbers;
         stream
             .records
-            .retain(|(_, kept)| kept.batch.last() > record.low);
+            .retain(|(_, kept)| record.low == 0 || kept.batch.last() > record.low);
         stream.wake();
         Ok(Appended::Kept)
     }
@@ -486,6 +512,13 @@ impl Replica for Seat {
         }
         stream.members.get_mut(&self.0.id).unwrap().waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn stop(&mut self, forget: bool) {
+        let mut state = self.0.desk.shelf.state();
+        let stream = state.streams.get_mut(&self.0.name).unwrap();
+        stream.stop = Some(forget);
+        stream.wake();
     }
 
     fn release(&mut self) -> Option<Reply<()>> {

@@ -215,20 +215,34 @@ impl Journal for Disk {
         }))
     }
 
-    fn alias(&self, alias: &Name, stream: &Name, retain: Duration) -> Option<Reply<Option<Name>>> {
+    fn alias(
+        &self,
+        alias: &Name,
+        stream: &Name,
+        retain: Duration,
+        instead: Option<&Name>,
+    ) -> Option<Reply<Option<Name>>> {
         let (answer, given) = oneshot::channel();
         self.shared.send(Command::Alias {
             alias: alias.clone(),
             stream: stream.clone(),
             retain,
+            instead: instead.cloned(),
             answer,
         });
         Some(Box::pin(async move { answered(given.await) }))
     }
 
-    fn unalias(&self, alias: &Name) {
+    fn resolve(&self, alias: &Name) -> Option<Reply<Option<Name>>> {
+        let (answer, given) = oneshot::channel();
         let alias = alias.clone();
-        self.shared.send(Command::Unalias { alias });
+        self.shared.send(Command::Resolve { alias, answer });
+        Some(Box::pin(async move { answered(given.await) }))
+    }
+
+    fn unalias(&self, alias: &Name, stream: &Name) {
+        let (alias, stream) = (alias.clone(), stream.clone());
+        self.shared.send(Command::Unalias { alias, stream });
     }
 
     fn health(&self) -> Health {

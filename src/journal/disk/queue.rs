@@ -54,11 +54,17 @@ pub(super) enum Command {
     },
     Unalias {
         alias: Name,
+        stream: Name,
     },
     Alias {
         alias: Name,
         stream: Name,
         retain: Duration,
+        instead: Option<Name>,
+        answer: Answer<Option<Name>>,
+    },
+    Resolve {
+        alias: Name,
         answer: Answer<Option<Name>>,
     },
     /// A sync that was begun is done, or has failed.

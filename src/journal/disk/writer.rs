@@ -178,19 +178,26 @@ impl Writer {
             }
             Command::Leave { token } => self.leave(token, now),
             Command::Forget { token, answer } => self.forget(token, answer, now),
-            Command::Unalias { alias } => {
-                if let Some(number) = self.index.alias_names.get(&alias).copied() {
-                    self.drop_alias(number, now);
-                    // Whoever gives it again finds it free.
-                    self.commit();
-                }
-            }
+            Command::Unalias { alias, stream } => self.take_alias(&alias, &stream, now),
             Command::Alias {
                 alias,
                 stream,
                 retain,
+                instead,
                 answer,
-            } => self.alias(alias, stream, retain, answer, now),
+            } => {
+                if let Some(instead) = instead {
+                    self.take_alias(&alias, &instead, now);
+                }
+                self.alias(alias, stream, retain, answer, now);
+            }
+            Command::Resolve { alias, answer } => {
+                // What is not written yet may come to nothing.
+                self.commit();
+                let number = self.index.alias_names.get(&alias);
+                let known = number.and_then(|number| self.index.aliases.get(number));
+                let _ = answer.send(Ok(known.map(|known| known.stream.clone())));
+            }
             Command::Synced => self.synced(),
             Command::Find { .. } | Command::Close { .. } => {}
         }
@@ -328,6 +335,19 @@ impl Writer {
             Ok(place) => self.group.push(place, Change::ForgetAlias { number }),
             // Its time runs once more.
             Err(_) => self.index.leave(number, now),
+        }
+    }
+
+    /// Takes an alias away from that stream, if it has it.
+    fn take_alias(&mut self, alias: &Name, from: &Name, now: Instant) {
+        let Some(number) = self.index.alias_names.get(alias).copied() else {
+            return;
+        };
+        let known = self.index.aliases.get(&number);
+        if known.is_some_and(|known| known.stream == *from) {
+            self.drop_alias(number, now);
+            // Whoever gives it again finds it free.
+            self.commit();
         }
     }
 

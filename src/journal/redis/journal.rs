@@ -113,9 +113,19 @@ impl Journal for Redis {
         Some(self.0.place(stream, State::following).replica())
     }
 
-    fn alias(&self, alias: &Name, stream: &Name, retain: Duration) -> Option<Reply<Option<Name>>> {
+    fn alias(
+        &self,
+        alias: &Name,
+        stream: &Name,
+        retain: Duration,
+        instead: Option<&Name>,
+    ) -> Option<Reply<Option<Name>>> {
         let key = keys::alias(&self.0.settings.prefix, alias);
-        let arguments = [stream.0.clone(), retain.max(MILLISECOND).argument()];
+        let arguments = [
+            stream.0.clone(),
+            retain.max(MILLISECOND).argument(),
+            instead.map_or_else(Bytes::new, |name| name.0.clone()),
+        ];
         let call = Call::new(&scripts::ALIAS, &[key], arguments);
         let client = Arc::clone(&self.0.shared.client);
         let stream = stream.clone();
@@ -130,11 +140,27 @@ impl Journal for Redis {
         }))
     }
 
-    fn unalias(&self, alias: &Name) {
+    fn resolve(&self, alias: &Name) -> Option<Reply<Option<Name>>> {
+        let key = keys::alias(&self.0.settings.prefix, alias);
+        let call = Call::new(&scripts::RESOLVE, &[key], []);
+        let client = Arc::clone(&self.0.shared.client);
+        Some(Box::pin(async move {
+            client.connected().await;
+            let mut reply = client.call(&call).await.map_err(Failure::from)?;
+            if reply.word() == "none" {
+                return Ok(None);
+            }
+            let given = reply.bytes().map_err(Failure::from)?;
+            Ok(Some(Name(given)))
+        }))
+    }
+
+    fn unalias(&self, alias: &Name, stream: &Name) {
+        let stream = stream.0.clone();
         let key = keys::alias(&self.0.settings.prefix, alias);
         let client = Arc::clone(&self.0.shared.client);
         tokio::spawn(async move {
-            let call = Call::new(&scripts::UNALIAS, &[key], []);
+            let call = Call::new(&scripts::UNALIAS, &[key], [stream]);
             if client.call(&call).await.is_err() {
                 tracing::warn!("a name stays given although nothing came of it");
             }

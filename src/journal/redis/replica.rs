@@ -81,6 +81,15 @@ impl Replica for RedisReplica {
         news
     }
 
+    fn stop(&mut self, forget: bool) {
+        let told = self.ask(self.place.with(|state| state.stop_call(forget)));
+        tokio::spawn(async move {
+            if let Err(error) = told.await {
+                tracing::warn!(%error, "a stream's owner was not told to end it");
+            }
+        });
+    }
+
     fn release(&mut self) -> Option<Reply<()>> {
         let now = Instant::now();
         let call = self.place.with(|state| state.release(now));

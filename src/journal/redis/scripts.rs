@@ -34,6 +34,8 @@ scripts! {
     READ "read.lua"
     RELEASE "release.lua"
     RENEW "renew.lua"
+    RESOLVE "resolve.lua"
+    STOP "stop.lua"
 }
 
 impl Script {

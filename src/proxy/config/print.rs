@@ -7,9 +7,9 @@ use super::model::{
     Upstream,
 };
 use super::units::{format_duration, format_range, format_size};
-use super::{journal, sse, upstream, warning};
-use crate::resume::settings::{BufferSettings, Settings};
-use crate::stream::policy::{Join, Linger};
+use super::{answer, journal, sse, upstream, warning};
+use crate::resume::settings::{BufferSettings, KeySettings, NameSource, Settings};
+use crate::stream::policy::{Join, Linger, Marker};
 
 /// The whole configuration.
 pub(super) fn yaml(config: &Config) -> String {
@@ -161,6 +161,7 @@ fn print_route(page: &mut Page, route: &Route) {
     page.pair(2, "upstream", &quote(&route.upstream));
     page.line(2, "sse:");
     print_identity(page, &route.sse);
+    print_answers(page, &route.sse);
     print_retention(page, &route.sse);
     print_supervision(page, &route.sse);
 }
@@ -173,10 +174,55 @@ fn print_identity(page: &mut Page, sse: &Settings) {
     page.pair(4, "headers", &list(headers));
     let ignored = sse.key.ignore_query.iter().map(|name| quote(name));
     page.pair(4, "ignore_query", &list(ignored));
+    print_name(page, &sse.key);
     let principal = sse.principal.iter().map(|c| quote(&warning::name(c)));
     page.pair(3, "principal", &list(principal));
     page.pair(3, "ids", word(&sse::IDS, &sse.ids));
     page.pair(3, "resume", word(&sse::RESUME, &sse.resume));
+}
+
+/// What names a stream.
+fn print_name(page: &mut Page, key: &KeySettings) {
+    match &key.name {
+        Some(NameSource::Header(name)) => page.pair(4, "header", &quote(name.as_str())),
+        Some(NameSource::Json { pointer, max }) => {
+            page.pair(4, "json", &quote(pointer));
+            page.pair(4, "max", &format_size(*max));
+        }
+        None => {}
+    }
+    let repeat = key.repeat.as_ref();
+    page.pair(
+        4,
+        "repeat",
+        &or_off(repeat, |r| word(&answer::REPEAT, r).into()),
+    );
+}
+
+/// How answers end, and where they are asked for.
+fn print_answers(page: &mut Page, sse: &Settings) {
+    page.pair(3, "finish", &list(sse.finish.iter().map(marker)));
+    page.pair(3, "max_runtime", &format_duration(sse.max_runtime));
+    page.pair(3, "max_detached", &sse.max_detached.to_string());
+    let attach = sse.attach.as_ref().map(ToString::to_string);
+    page.pair(3, "attach", &or_off(attach, |path| quote(&path)));
+    page.pair(3, "list", &or_off(sse.list.as_deref(), quote));
+    page.pair(3, "retries", &sse.retries.to_string());
+}
+
+fn marker(marker: &Marker) -> String {
+    match marker {
+        Marker::Event(name) => format!("{{ event: {} }}", quote(name)),
+        Marker::Data(text) => format!("{{ data: {} }}", quote(text)),
+        Marker::Json { pointer, values } if values.is_empty() => {
+            format!("{{ json: {} }}", quote(pointer))
+        }
+        Marker::Json { pointer, values } => {
+            let values = values.iter().map(|value| quote(value));
+            format!("{{ json: {}, is: {} }}", quote(pointer), list(values))
+        }
+        Marker::JsonRpcResponse => "json_rpc_response".into(),
+    }
 }
 
 /// What clients are sent and what is kept for them.

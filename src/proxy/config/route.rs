@@ -93,13 +93,43 @@ fn read(
              shared; add GET or change the mode",
         ));
     }
-    Ok(Route {
+    let route = Route {
         host,
         path,
         methods,
         upstream,
         sse,
-    })
+    };
+    reaches_its_streams(&route, section.get("sse").unwrap_or(node))?;
+    Ok(route)
+}
+
+/// Requests to attach to a stream must be the route's, or nobody answers them.
+fn reaches_its_streams(route: &Route, at: &Node) -> Result<()> {
+    let attach = route.sse.attach.as_ref().map(ToString::to_string);
+    let wanted = attach.iter().chain(&route.sse.list);
+    let outside = |path: &&String| {
+        let rest = path.strip_prefix(route.path.as_str());
+        !rest.is_some_and(|rest| rest.starts_with('/') || route.path.ends_with('/'))
+    };
+    if let Some(path) = wanted.clone().find(outside) {
+        return Err(at.error(format!(
+            "has {path} for its streams, but the route matches only what is below {}; \
+             write a path below that",
+            route.path
+        )));
+    }
+    let listed = route.methods.as_ref();
+    let missing = [Method::GET, Method::DELETE]
+        .into_iter()
+        .find(|method| listed.is_some_and(|listed| !listed.contains(method)));
+    match missing {
+        Some(method) if attach.is_some() => Err(at.error(format!(
+            "has `attach`, which is asked for with GET and DELETE, but the route's methods \
+             do not list {method}; add it"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The upstream's name; a URL in place becomes one.

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::answer;
 use super::error::ConfigError;
 use super::section::Section;
 use super::tree::Node;
 use super::units;
+use crate::resume::profile::Profile;
 use crate::resume::settings::{BufferSettings, Credential, KeySettings, Mode, Settings};
 use crate::stream::policy::{Ids, Join, Linger, OnGap, Reconnect, UpstreamResume};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
+    "profile",
     "mode",
     "key",
     "principal",
@@ -35,11 +38,12 @@ const KEYS: [&str; 18] = [
     "upstream_idle",
 ];
 
-pub(super) const MODES: [(&str, Mode); 4] = [
+pub(super) const MODES: [(&str, Mode); 5] = [
     ("auto", Mode::Auto),
     ("shared", Mode::Shared),
     ("one_shot", Mode::OneShot),
     ("passthrough", Mode::Passthrough),
+    ("mcp", Mode::Mcp),
 ];
 
 pub(super) const IDS: [(&str, Ids); 3] = [
@@ -67,9 +71,15 @@ const SMALLEST: usize = 1 << 10;
 const BUFFER_BYTES: usize = 4 << 20;
 const ONE_SHOT_BUFFER_BYTES: usize = 16 << 20;
 
-/// Reads `layers` over the built-in defaults, the last one winning key by key.
+/// Reads `layers` over a profile's settings or the built-in defaults, the last
+/// one winning key by key.
 pub(super) fn read(layers: &[&Node]) -> Result<Settings> {
-    let mut settings = Settings::default();
+    let mut settings = match Written(layers).find("profile", None) {
+        Some(node) => node
+            .optional(|node| node.word(&Profile::ALL))?
+            .map_or_else(Settings::default, Profile::settings),
+        None => Settings::default(),
+    };
     for layer in layers {
         apply(layer, &mut settings)?;
     }
@@ -81,7 +91,9 @@ pub(super) fn read(layers: &[&Node]) -> Result<Settings> {
 
 /// Sets what a layer says and leaves the rest.
 fn apply(node: &Node, settings: &mut Settings) -> Result<()> {
-    let section = Section::open(node, &KEYS)?;
+    let known: Vec<&str> = KEYS.iter().chain(&answer::KEYS).copied().collect();
+    let section = Section::open(node, &known)?;
+    answer::apply(&section, settings)?;
     set(&section, "mode", &mut settings.mode, |n| n.word(&MODES))?;
     section.read("key", |node| apply_key(node, &mut settings.key))?;
     set(&section, "principal", &mut settings.principal, credentials)?;
@@ -122,7 +134,7 @@ fn apply(node: &Node, settings: &mut Settings) -> Result<()> {
     )
 }
 
-fn set<T>(
+pub(super) fn set<T>(
     section: &Section<'_>,
     name: &str,
     target: &mut T,
@@ -137,7 +149,9 @@ fn set<T>(
 // === nested mappings: merged field by field ===
 
 fn apply_key(node: &Node, key: &mut KeySettings) -> Result<()> {
-    let section = Section::open(node, &["headers", "ignore_query"])?;
+    let own = ["headers", "ignore_query"];
+    let known: Vec<&str> = own.iter().chain(&answer::NAME_KEYS).copied().collect();
+    let section = Section::open(node, &known)?;
     set(&section, "headers", &mut key.headers, |node| {
         node.items()?.iter().map(key_header).collect()
     })?;
@@ -146,7 +160,8 @@ fn apply_key(node: &Node, key: &mut KeySettings) -> Result<()> {
             .iter()
             .map(|item| item.text().map(str::to_owned))
             .collect()
-    })
+    })?;
+    answer::apply_name(&section, key)
 }
 
 fn apply_buffer(node: &Node, buffer: &mut BufferSettings) -> Result<()> {
@@ -177,7 +192,7 @@ fn apply_reconnect(node: &Node, reconnect: &mut Reconnect) -> Result<()> {
 
 // === single values ===
 
-fn above_zero(node: &Node, why: &str) -> Result<Duration> {
+pub(super) fn above_zero(node: &Node, why: &str) -> Result<Duration> {
     node.duration_from(Duration::from_millis(1), why)
 }
 
@@ -277,7 +292,7 @@ fn event_type(node: &Node) -> Result<String> {
     Ok(text.to_owned())
 }
 
-fn key_header(node: &Node) -> Result<HeaderName> {
+pub(super) fn key_header(node: &Node) -> Result<HeaderName> {
     let header = header(node)?;
     if header == "last-event-id" {
         return Err(node.error(
@@ -367,7 +382,7 @@ fn fit_reconnect(settings: &mut Settings, written: &Written<'_>) -> Result<()> {
 fn fit_event_size(settings: &mut Settings, written: &Written<'_>) -> Result<()> {
     let by_kind = match settings.mode {
         Mode::OneShot => ONE_SHOT_BUFFER_BYTES,
-        Mode::Auto | Mode::Shared | Mode::Passthrough => BUFFER_BYTES,
+        Mode::Auto | Mode::Shared | Mode::Passthrough | Mode::Mcp => BUFFER_BYTES,
     };
     let buffer = settings.buffer.bytes.unwrap_or(by_kind);
     if settings.max_event_bytes <= buffer {

@@ -14,6 +14,7 @@ use crate::observe::Signal;
 use crate::stream::keeper::Role;
 use crate::stream::saved::Saved;
 use crate::stream::session::End;
+use crate::stream::stream::Stop;
 use crate::stream::writer::{Writer, restamp};
 
 /// So much is given back to a journal at once.
@@ -76,6 +77,7 @@ impl Pump {
             ids: self.writer.ids(),
             last_id: self.writer.last_id().cloned(),
             doubtful: self.is_doubtful(),
+            finished: self.session.is_finished(),
             partial: false,
             end,
         }
@@ -137,6 +139,16 @@ impl Pump {
             tracing::error!(%error, "how the stream ended is known in memory only");
         }
         self.drop_keeper();
+    }
+
+    /// Nothing of a stream that nobody is to find is kept.
+    pub(super) async fn forget_kept(&mut self) {
+        let forgotten = self.keeper.take_if(|keeper| keeper.role == Role::Owner);
+        if let Some(forgotten) = forgotten.and_then(|keeper| keeper.forget())
+            && let Err(error) = forgotten.await
+        {
+            tracing::warn!(%error, "a stream that is over is kept for a while");
+        }
     }
 
     /// Tells those who follow that a gap is to be feared, or no more.
@@ -216,6 +228,10 @@ impl Pump {
                 }
                 self.count_readers();
             }
+            News::Stop { forget } => {
+                let reason = "stopped by its client";
+                self.stop(Stop { reason, forget }, Instant::now());
+            }
             News::Diverged => self.tear("the journal has another one of that name"),
         }
     }
@@ -243,7 +259,7 @@ impl Pump {
             return self.tear("the journal lost what this process has");
         }
         keeper.saved = saved.clone();
-        let end = saved.end;
+        self.session.restore(&saved, Instant::now());
         self.stream.set_epochs(saved.epochs);
         // Given back to the journal, it may come in other pieces than before.
         let batch = record.batch.after(high);
@@ -254,9 +270,6 @@ impl Pump {
             if !self.stream.log.has_room(self.hold()) {
                 self.block();
             }
-        }
-        if let Some(end) = end {
-            self.session.ended(end, Instant::now());
         }
     }
 
@@ -305,6 +318,7 @@ impl Pump {
             if last < log.with(Ring::high) {
                 saved.partial = true;
                 saved.last_id = log.with(|ring| ring.identified(last).map(|(_, id)| id.clone()));
+                saved.finished = false;
             }
             match self.append(batch, saved).await {
                 Kept::Yes => {}

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -80,6 +80,11 @@ impl Process {
         while self.report("message").await["data"] != data {}
     }
 
+    /// Tells it something, as one line of JSON.
+    pub(crate) async fn tell(&mut self, message: Value) {
+        self.write_line(&message.to_string()).await;
+    }
+
     /// Every report of this kind received so far.
     pub(crate) fn reports(&self, event: &str) -> Vec<Value> {
         self.stdout()
@@ -100,6 +105,13 @@ impl Process {
     pub(crate) async fn ended(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.receive(deadline, "its end").await {}
+    }
+
+    /// Writes a line to its input.
+    pub(crate) async fn write_line(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(line.as_bytes()).await.unwrap();
+        input.write_all(b"\n").await.unwrap();
     }
 
     /// Ends its input, upon which it is to tidy up and end.

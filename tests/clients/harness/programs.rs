@@ -36,8 +36,13 @@ pub(crate) fn curl(arguments: &[&str]) -> Process {
 
 /// Chromium on a page, and its profile, to be kept until the browser is closed.
 pub(crate) fn browser(url: &str) -> (Process, Scratch) {
+    chromium("browser.mjs", url)
+}
+
+/// A script of `scripts/` that has Chromium do something at a URL.
+pub(crate) fn chromium(script: &str, url: &str) -> (Process, Scratch) {
     let profile = Scratch::new();
-    let mut command = node_command("browser.mjs", &[url]);
+    let mut command = node_command(script, &[url]);
     command.env("TMPDIR", profile.path());
     (Process::spawn("chromium", command), profile)
 }

@@ -1,8 +1,10 @@
 //! A network that fails on command, between client and proxy.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +14,9 @@ use tokio::time::timeout;
 use super::PATIENCE;
 
 /// Passes bytes both ways until told to cut, and remembers them.
+///
+/// The answer to the first request whose path has a segment `cut-N` is reset
+/// after N bytes, its head included; a client that asks again gets all of it.
 pub(crate) struct Relay {
     url: String,
     wire: Arc<Wire>,
@@ -23,6 +28,10 @@ struct Wire {
     cuts: watch::Sender<usize>,
     to_client: watch::Sender<Vec<u8>>,
     to_proxy: watch::Sender<Vec<u8>>,
+    /// Of requests that said themselves where to cut their answers.
+    cut_at: Mutex<HashSet<usize>>,
+    /// Up to the end of this a client is given, then all is cut.
+    last: Mutex<Option<String>>,
 }
 
 impl Relay {
@@ -36,6 +45,8 @@ impl Relay {
             cuts: watch::Sender::new(0),
             to_client: watch::Sender::new(Vec::new()),
             to_proxy: watch::Sender::new(Vec::new()),
+            cut_at: Mutex::default(),
+            last: Mutex::new(None),
         });
         let shared = Arc::clone(&wire);
         tokio::spawn(async move {
@@ -58,6 +69,12 @@ impl Relay {
         self.wire.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Cuts as soon as this text is on its way to a client: what follows it is
+    /// lost.
+    pub(crate) fn cut_after(&self, text: &str) {
+        *self.wire.last.lock().unwrap() = Some(text.to_owned());
+    }
+
     /// Waits until `count` more heartbeats have gone to clients.
     pub(crate) async fn heartbeats(&self, count: usize) {
         let so_far = heartbeats(&self.wire.to_client.borrow());
@@ -70,6 +87,17 @@ impl Relay {
         );
     }
 
+    /// Waits until clients have sent this, in lower case.
+    pub(crate) async fn sent(&self, text: &str) {
+        let mut tap = self.wire.to_proxy.subscribe();
+        let sent = tap.wait_for(|bytes| lower(bytes).contains(text));
+        assert!(
+            timeout(PATIENCE, sent).await.is_ok(),
+            "no {text:?}; clients sent:\n{}",
+            self.sent_by_clients(),
+        );
+    }
+
     pub(crate) fn sent_to_clients(&self) -> String {
         String::from_utf8_lossy(&self.wire.to_client.borrow()).into_owned()
     }
@@ -77,8 +105,12 @@ impl Relay {
     /// All that clients have sent, in lower case: header names are written in
     /// any.
     pub(crate) fn sent_by_clients(&self) -> String {
-        String::from_utf8_lossy(&self.wire.to_proxy.borrow()).to_lowercase()
+        lower(&self.wire.to_proxy.borrow())
     }
+}
+
+fn lower(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).to_lowercase()
 }
 
 impl Wire {
@@ -91,14 +123,59 @@ impl Wire {
         }
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
-        let up = copy(&mut from_client, &mut to_server, &self.to_proxy);
-        let down = copy(&mut from_server, &mut to_client, &self.to_client);
+        // Bytes that may yet go to the client.
+        let left = AtomicUsize::new(usize::MAX);
+        let up = copy(&mut from_client, &mut to_server, &self.to_proxy, |bytes| {
+            if let Some(limit) = self.limit(bytes) {
+                left.store(limit, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        let down = copy(&mut from_server, &mut to_client, &self.to_client, |bytes| {
+            if let Some(end) = self.last_of(bytes) {
+                return Err(end);
+            }
+            let left_before = left.load(Ordering::Relaxed);
+            left.store(left_before.saturating_sub(bytes.len()), Ordering::Relaxed);
+            if bytes.len() < left_before {
+                Ok(())
+            } else {
+                Err(left_before)
+            }
+        });
         tokio::select! {
             // Both directions have ended cleanly; nothing is left to reset.
             result = async { tokio::try_join!(up, down) } => result.map(drop),
             // Dropping the sockets with zero linger resets them.
             _ = cuts.changed() => Ok(()),
         }
+    }
+
+    /// How much of this is the last that anybody gets, if there is to be a cut.
+    fn last_of(&self, bytes: &[u8]) -> Option<usize> {
+        let mut last = self.last.lock().unwrap();
+        let text = last.as_deref()?.as_bytes();
+        let at = bytes.windows(text.len()).position(|part| part == text)?;
+        let end = at + text.len();
+        *last = None;
+        self.cuts.send_modify(|cuts| *cuts += 1);
+        Some(end)
+    }
+}
+
+impl Wire {
+    /// How much of the answer may go, if this is where a request begins: the N
+    /// of `cut-N` in its path, the first time.
+    fn limit(&self, request: &[u8]) -> Option<usize> {
+        let line = request.split(|byte| *byte == b'\r').next()?;
+        let path = std::str::from_utf8(line).ok()?.strip_suffix(" HTTP/1.1")?;
+        let number = |rest: &str| {
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        };
+        let limit = path.split_once("/cut-").and_then(|(_, rest)| number(rest));
+        let first = limit.filter(|limit| self.cut_at.lock().unwrap().insert(*limit));
+        Some(first.unwrap_or(usize::MAX))
     }
 }
 
@@ -107,10 +184,13 @@ fn heartbeats(bytes: &[u8]) -> usize {
     bytes.windows(3).filter(|window| window == b"\n:\n").count()
 }
 
+/// Copies to the end, or until `pass` says after how many of the bytes it is
+/// given to reset.
 async fn copy(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
     tap: &watch::Sender<Vec<u8>>,
+    pass: impl Fn(&[u8]) -> Result<(), usize>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -118,7 +198,12 @@ async fn copy(
         if count == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&buffer[..count]).await?;
-        tap.send_modify(|bytes| bytes.extend_from_slice(&buffer[..count]));
+        let reset = pass(&buffer[..count]).err();
+        let bytes = &buffer[..reset.unwrap_or(count)];
+        to.write_all(bytes).await?;
+        tap.send_modify(|tapped| tapped.extend_from_slice(bytes));
+        if reset.is_some() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
     }
 }

@@ -34,7 +34,7 @@ struct Served {
 type Handle = mpsc::UnboundedSender<Result<Bytes, Cut>>;
 
 #[derive(Debug)]
-struct Cut;
+pub(super) struct Cut;
 
 impl Scripted {
     pub(crate) async fn start() -> Self {
@@ -90,6 +90,15 @@ impl Scripted {
     /// Ends every open stream cleanly.
     pub(crate) fn finish(&self) {
         self.served.streams.lock().unwrap().clear();
+    }
+
+    /// Waits until whoever asked has left every stream that is open.
+    pub(crate) async fn left(&self) {
+        let streams = self.served.streams.lock().unwrap().clone();
+        for stream in streams {
+            let left = timeout(PATIENCE, stream.closed()).await;
+            assert!(left.is_ok(), "a stream is still read");
+        }
     }
 
     fn each(&self, act: impl Fn(&Handle)) {

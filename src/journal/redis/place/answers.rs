@@ -87,6 +87,10 @@ impl State {
             self.read_elsewhere = read;
             self.tell(News::Readers(read));
         }
+        let stop = reply.number()?;
+        if stop > 0 && self.owned && !std::mem::replace(&mut self.stopped, true) {
+            self.tell(News::Stop { forget: stop == 2 });
+        }
         Ok(())
     }
 

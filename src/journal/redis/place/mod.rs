@@ -174,6 +174,8 @@ pub(super) struct State {
     behind: bool,
     read: bool,
     read_elsewhere: bool,
+    /// The stream was told that it is to end.
+    stopped: bool,
     low: u64,
     /// The connection on which the server was last seen to be the same one.
     generation: u64,
@@ -218,6 +220,7 @@ impl State {
             behind: false,
             read: false,
             read_elsewhere: false,
+            stopped: false,
             low: 0,
             generation: 0,
             asking: false,

@@ -52,6 +52,8 @@ impl State {
     }
 
     pub(in super::super) fn attend(&mut self, read: bool, now: Instant) {
+        // What is asked just now was asked on behalf of nobody.
+        self.outdated |= read != self.read;
         self.read = read;
         self.lease.attend(read, now);
     }
@@ -84,6 +86,12 @@ impl State {
         self.lease.released(now);
         self.disown();
         call
+    }
+
+    /// What to send for the owner to end the stream.
+    pub(in super::super) fn stop_call(&self, forget: bool) -> Call {
+        let how: u64 = if forget { 2 } else { 1 };
+        Call::new(&scripts::STOP, &self.keys, [how.argument()])
     }
 
     /// Nothing is to be kept; what to send.

@@ -1,7 +1,8 @@
--- Another name of a stream, given once, and kept for a time after its last use.
--- KEYS: the alias. ARGV: stream, retain
+-- Another name of a stream, kept for a time after its last use. Whoever has it
+-- keeps it, other than the one in whose place another is to have it.
+-- KEYS: the alias. ARGV: stream, retain, instead
 local stream = redis.call('GET', KEYS[1])
-if stream then
+if stream and stream ~= ARGV[3] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return {'given', stream}
 end
