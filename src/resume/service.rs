@@ -163,7 +163,7 @@ where
         Cursor::Foreign(id) => upstream.draft.after = Some(id),
         // `preserve` leaves ids of any shape to the upstream that gave them.
         Cursor::Ours { raw, .. } if get && upstream.preserves(kind) => {
-            upstream.draft.after = Some(raw)
+            upstream.draft.after = Some(raw);
         }
         Cursor::Ours { id, .. } => match upstream.find(&id).await {
             Ok(Some((stream, seq))) => match attach::resume(upstream.client(), &stream, seq) {
