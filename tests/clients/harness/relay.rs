@@ -98,6 +98,17 @@ impl Relay {
         );
     }
 
+    /// Waits until this was on its way to clients.
+    pub(crate) async fn answered(&self, text: &str) {
+        let mut tap = self.wire.to_client.subscribe();
+        let answered = tap.wait_for(|bytes| String::from_utf8_lossy(bytes).contains(text));
+        assert!(
+            timeout(PATIENCE, answered).await.is_ok(),
+            "no {text:?}; to clients went:\n{}",
+            self.sent_to_clients(),
+        );
+    }
+
     pub(crate) fn sent_to_clients(&self) -> String {
         String::from_utf8_lossy(&self.wire.to_client.borrow()).into_owned()
     }
