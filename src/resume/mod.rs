@@ -50,6 +50,7 @@ mod policy;
 mod principal;
 pub mod profile;
 mod recall;
+mod renewal;
 mod reopen;
 mod request;
 mod retry;

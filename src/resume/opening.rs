@@ -13,6 +13,8 @@ use super::head::{self, Resumed, dress};
 use super::mcp;
 use super::policy::policy;
 use super::principal::Principal;
+use super::recall::is_running;
+use super::renewal::Renewal;
 use super::route::Route;
 use crate::journal::{self, Replica};
 use crate::log::Position;
@@ -41,8 +43,9 @@ pub(super) struct Draft {
     pub(super) gap: Option<GapReason>,
     /// One client's own way back into a shared stream.
     pub(super) aside: bool,
-    /// The epoch it is to have, where it is announced before there is a stream.
-    pub(super) epoch: Option<Epoch>,
+    /// The epoch it is to have, and the name that was given to it, where it is
+    /// announced before there is a stream.
+    pub(super) announced: Option<(Epoch, Renewal)>,
     /// The journal is out of reach: it may have such a stream already.
     pub(super) unknown: bool,
     /// It is to begin with an id to come back with.
@@ -61,7 +64,7 @@ impl Draft {
             after: None,
             gap: None,
             aside: false,
-            epoch: None,
+            announced: None,
             unknown: false,
             prime: false,
             responses: 1,
@@ -176,7 +179,8 @@ impl Opening {
         };
         let engine = &self.route.engine;
         let registry = Arc::clone(engine.registry());
-        let minted = match (self.draft.epoch, self.kind) {
+        let (announced, renewal) = self.draft.announced.unzip();
+        let minted = match (announced, self.kind) {
             (Some(epoch), _) => Ok(epoch),
             (None, Kind::Shared) => Epoch::shared(),
             (None, _) => Epoch::private(),
@@ -237,7 +241,14 @@ impl Opening {
         if let Some(claimed) = claimed {
             claimed.fill(&stream);
         }
-        tokio::spawn(pump.run());
+        match renewal {
+            Some(renewal) => {
+                let stream = Arc::downgrade(&stream);
+                let running = move || stream.upgrade().is_some_and(|stream| is_running(&stream));
+                tokio::spawn(renewal.during(pump.run(), running));
+            }
+            None => drop(tokio::spawn(pump.run())),
+        }
         dress(&mut head.headers, Some(resumed));
         let gap = self.draft.gap.map(|reason| (reason, None));
         let client = Client {

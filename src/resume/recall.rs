@@ -16,6 +16,7 @@ use super::open::Upstream;
 use super::opening::Place;
 use super::policy::policy;
 use super::principal;
+use super::renewal::Renewal;
 use super::settings::{Mode, Repeat};
 use crate::journal::{self, JournalError, Kept, News, OnLoss, Replica};
 use crate::stream::create::KeptStream;
@@ -248,23 +249,17 @@ where
             return Ok(Announced::First);
         };
         let names = engine.names();
-        let stream = names.name(&Key::Located(locator));
-        // It is to be known for as long as its answer runs and is retained.
-        let settings = &self.route.settings;
-        let retain = settings.retain.saturating_add(settings.max_runtime);
+        let (alias, stream) = (names.name(key), names.name(&Key::Located(locator)));
+        let renewal = Renewal::new(engine.clone(), alias, stream, &self.route.settings);
         let mut instead = None;
         loop {
-            let (alias, instead_of) = (names.name(key), instead.as_ref());
-            let given = engine.journal().alias(&alias, &stream, retain, instead_of);
-            let Some(given) = given else {
+            let Some(given) = renewal.give(instead.as_ref()).await else {
                 return Ok(Announced::First);
             };
             // It may have been given all the same.
-            let given = given.await.inspect_err(|_| {
-                engine.journal().unalias(&alias, &stream);
-            });
+            let given = given.inspect_err(|_| renewal.take_back());
             let Some(other) = given? else {
-                self.draft.epoch = Some(epoch);
+                self.draft.announced = Some((epoch, renewal));
                 return Ok(Announced::First);
             };
             let Some(located) = Key::of(&other) else {

@@ -283,19 +283,21 @@ where
             return Ok(attach::unknown_name());
         }
     }
-    let engine = upstream.route.engine.clone();
-    let name = engine.names().name(&key);
-    let locator = upstream.draft.epoch.and_then(|epoch| epoch.locator());
+    let renewal = upstream.draft.announced.as_ref();
+    let renewal = renewal.map(|(_, renewal)| renewal.clone());
     let cancelled = claimed.cancelled();
     let place = Place::Claimed(key, claimed, None);
     let answer = {
         let opened = pin!(upstream.open(Kind::OneShot, place));
-        unless(cancelled, opened).await
+        let opened = unless(cancelled, opened);
+        match renewal.clone() {
+            Some(renewal) => renewal.during(opened, || true).await,
+            None => opened.await,
+        }
     };
     let live = matches!(&answer, Some(Ok(answer)) if answer.body().is_live());
-    if let (false, Some(locator)) = (live, locator) {
-        let stream = engine.names().name(&Key::Located(locator));
-        engine.journal().unalias(&name, &stream);
+    if let (false, Some(renewal)) = (live, renewal) {
+        renewal.take_back();
     }
     answer.unwrap_or_else(|| Ok(attach::stopped()))
 }

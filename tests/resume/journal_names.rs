@@ -3,18 +3,24 @@
 
 use http::HeaderName;
 use http::request::Builder;
+use tokio::sync::oneshot;
 use tower_sse::SseLayer;
 use tower_sse::resume::settings::{NameSource, Repeat};
 use tower_sse::stream::policy::{Linger, Marker};
 
 use crate::journal::World;
-use crate::support::{End, Reply, event, get, numbers, post, quiet, secs};
+use crate::support::{End, Reply, Upstream, event, get, numbers, post, quiet, secs, status};
 
 fn layer() -> SseLayer {
     SseLayer::new()
         .key_name(NameSource::Header(HeaderName::from_static("x-chat-id")))
         .attach("/chat/{key}/stream")
         .linger(Linger::Complete)
+}
+
+/// Forgets names soon.
+fn brief() -> SseLayer {
+    layer().max_runtime(secs(90)).retain(secs(60))
 }
 
 fn named(name: &str) -> Builder {
@@ -186,12 +192,69 @@ async fn a_request_that_its_client_leaves_is_executed_all_the_same() {
     assert_eq!(two.app.send(of("7")).await.data(1).await, ["1"]);
 }
 
+/// However long an answer is read, its request is not executed again.
+#[tokio::test(start_paused = true)]
+async fn a_name_is_known_while_its_answer_runs() {
+    let world = World::new();
+    let layer = || brief().repeat(Repeat::Attach);
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let mut first = one.app.send(named("7")).await;
+    world.upstream.pipe(0).send(event(1));
+    assert_eq!(first.data(1).await, ["1"]);
+    tokio::time::sleep(secs(3600)).await;
+    let mut again = two.app.send(named("7")).await;
+    assert_eq!(world.upstream.count(), 1);
+    assert_eq!(again.data(1).await, ["1"]);
+    world.upstream.end();
+    assert_eq!(again.rest().await.1, End::Clean);
+    drop((first, again));
+    // So it is while the answer is retained, and then no longer.
+    tokio::time::sleep(secs(30)).await;
+    assert_eq!(two.app.send(named("7")).await.rest().await.1, End::Clean);
+    assert_eq!(world.upstream.count(), 1);
+    tokio::time::sleep(secs(3600)).await;
+    assert_eq!(two.app.send(named("7")).await.status(), 200);
+    assert_eq!(world.upstream.count(), 2);
+}
+
+/// Nor while the upstream takes its time to answer at all.
+#[tokio::test(start_paused = true)]
+async fn a_name_is_known_before_its_answer_begins() {
+    let mut world = World::new();
+    let (decide, decided) = oneshot::channel();
+    let mut later = Some(Reply::Later(decided));
+    world.upstream = Upstream::piped_unless(move |_| later.take());
+    let layer = || brief().repeat(Repeat::Attach);
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    let (first, ()) = tokio::join!(one.app.send(named("7")), async {
+        tokio::time::sleep(secs(3600)).await;
+        // It waits for the answer to the first one, but not for ever.
+        assert_eq!(two.app.send(named("7")).await.status(), 503);
+        assert_eq!(world.upstream.count(), 1);
+        let _ = decide.send(status(200).into());
+    });
+    assert_eq!(first.status(), 200);
+}
+
+/// The journal gave the name, and its answer was lost: nothing was sent under
+/// that name, so nothing keeps the next one from it.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_may_have_been_given_is_taken_back() {
+    let world = World::new();
+    let (one, two) = (world.process(layer()), world.process(layer()));
+    world.shelf.lose_answer();
+    assert_eq!(one.app.send(named("7")).await.status(), 503);
+    assert_eq!(world.upstream.count(), 0);
+    assert_eq!(two.app.send(named("7")).await.status(), 200);
+    assert_eq!(world.upstream.count(), 1);
+}
+
 /// Nothing came of it, so the name is free, here and elsewhere.
 #[tokio::test(start_paused = true)]
 async fn a_name_is_free_when_its_request_failed() {
     let mut world = World::new();
     let mut replies = vec![Reply::Unreachable];
-    world.upstream = crate::support::Upstream::piped_unless(move |_| replies.pop());
+    world.upstream = Upstream::piped_unless(move |_| replies.pop());
     let layer = || layer().repeat(Repeat::Refuse);
     let (one, two) = (world.process(layer()), world.process(layer()));
     assert!(one.app.try_send(named("7")).await.is_err());

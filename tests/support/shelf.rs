@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tower_sse::journal::{
     Appended, Claim, Health, Journal, JournalError, Kept, Name, News, OnLoss, Record, Replica,
     Reply,
@@ -20,7 +21,9 @@ pub(crate) struct Shelf(Arc<Mutex<State>>, Arc<Notify>);
 #[derive(Debug, Default)]
 struct State {
     streams: HashMap<Name, Stream>,
-    aliases: HashMap<Name, Name>,
+    aliases: HashMap<Name, Alias>,
+    /// Whether the next name is given, and the answer to it lost.
+    losing_answer: bool,
     replicas: u64,
     /// So many appends fail from now on.
     failing: usize,
@@ -42,6 +45,13 @@ struct Stream {
     stop: Option<bool>,
 }
 
+/// The stream that has a name, and until when it has.
+#[derive(Debug)]
+struct Alias {
+    stream: Name,
+    until: Instant,
+}
+
 #[derive(Debug)]
 struct Member {
     desk: Desk,
@@ -61,6 +71,11 @@ impl Shelf {
             on_loss,
             standing: Arc::default(),
         }
+    }
+
+    /// The next name is given, and whoever asked for it never learns.
+    pub(crate) fn lose_answer(&self) {
+        self.state().losing_answer = true;
     }
 
     pub(crate) fn fail_next(&self, appends: usize) {
@@ -123,6 +138,14 @@ impl Shelf {
             .iter()
             .flat_map(|(_, record)| &record.batch.bytes);
         String::from_utf8(bytes.copied().collect()).unwrap()
+    }
+}
+
+impl State {
+    /// The stream that has this name still.
+    fn named(&self, alias: &Name) -> Option<Name> {
+        let alias = self.aliases.get(alias)?;
+        (Instant::now() < alias.until).then(|| alias.stream.clone())
     }
 }
 
@@ -290,7 +313,7 @@ impl Journal for Desk {
         &self,
         alias: &Name,
         name: &Name,
-        _: Duration,
+        retain: Duration,
         instead: Option<&Name>,
     ) -> Option<Reply<Option<Name>>> {
         let (desk, alias, name) = (self.clone(), alias.clone(), name.clone());
@@ -298,11 +321,17 @@ impl Journal for Desk {
         Some(Box::pin(async move {
             desk.check()?;
             let mut state = desk.shelf.state();
-            if instead.is_some() && state.aliases.get(&alias) == instead.as_ref() {
-                state.aliases.remove(&alias);
+            let given = state
+                .named(&alias)
+                .filter(|given| Some(given) != instead.as_ref());
+            let stream = given.unwrap_or_else(|| name.clone());
+            let until = Instant::now() + retain;
+            let has_it = stream.clone();
+            state.aliases.insert(alias, Alias { stream, until });
+            if std::mem::take(&mut state.losing_answer) {
+                return Err(JournalError::new("the answer was lost"));
             }
-            let given = state.aliases.entry(alias).or_insert_with(|| name.clone());
-            Ok((*given != name).then(|| given.clone()))
+            Ok((has_it != name).then_some(has_it))
         }))
     }
 
@@ -310,13 +339,13 @@ impl Journal for Desk {
         let (desk, alias) = (self.clone(), alias.clone());
         Some(Box::pin(async move {
             desk.check()?;
-            Ok(desk.shelf.state().aliases.get(&alias).cloned())
+            Ok(desk.shelf.state().named(&alias))
         }))
     }
 
     fn unalias(&self, alias: &Name, stream: &Name) {
         let mut state = self.shelf.state();
-        if state.aliases.get(alias) == Some(stream) {
+        if state.named(alias).as_ref() == Some(stream) {
             state.aliases.remove(alias);
         }
     }
