@@ -22,5 +22,6 @@ mod health;
 mod http2;
 mod https_upstream;
 mod limits;
+mod reload;
 mod streams;
 mod tls;
