@@ -47,6 +47,7 @@ enum Cause {
     },
     Assembly(AssemblyError),
     Workers(io::Error),
+    AccessLog(io::Error),
 }
 
 impl Listener {
@@ -166,6 +167,10 @@ impl BindError {
     pub(crate) fn workers(error: io::Error) -> Self {
         Self(Cause::Workers(error))
     }
+
+    pub(crate) fn access_log(error: io::Error) -> Self {
+        Self(Cause::AccessLog(error))
+    }
 }
 
 impl From<AssemblyError> for BindError {
@@ -202,6 +207,10 @@ impl fmt::Display for BindError {
                 f,
                 "cannot start worker threads: {error}; raise the limit of processes (ulimit -u)"
             ),
+            Cause::AccessLog(error) => write!(
+                f,
+                "cannot open the access log {error}; let the proxy's user write there"
+            ),
             Cause::Assembly(AssemblyError::UnknownUpstream(name)) => {
                 write!(
                     f,
@@ -228,6 +237,7 @@ impl Error for BindError {
         match &self.0 {
             Cause::Listen { error, .. }
             | Cause::Workers(error)
+            | Cause::AccessLog(error)
             | Cause::Assembly(AssemblyError::Roots(error)) => Some(error),
             Cause::Tls { error, .. } => Some(error),
             Cause::Assembly(_) => None,

@@ -49,6 +49,7 @@ pub struct Metrics {
     connections: ConnectionMetrics,
     reloads: Family<Labels, Counter>,
     config: Family<Labels, Gauge>,
+    access_log_dropped: Counter,
 }
 
 /// Counts one route's signals.
@@ -140,6 +141,7 @@ impl Metrics {
             ),
             reloads: register_reloads(r),
             config: plain(r, "config_info", "The configuration that is in force"),
+            access_log_dropped: plain(r, "access_log_dropped", "Lines that were not written"),
             requests: register_requests(r),
             connections: ConnectionMetrics {
                 accepted: plain(r, "connections_accepted", "Client connections accepted"),
@@ -186,6 +188,11 @@ impl Metrics {
     pub fn reloaded(&self, applied: bool) {
         let labels = vec![("result", RELOADS[usize::from(applied)].to_owned())];
         self.reloads.get_or_create_owned(&labels).inc();
+    }
+
+    /// Counts lines that an access log could not take.
+    pub fn access_log_dropped(&self) -> &Counter {
+        &self.access_log_dropped
     }
 
     /// Shows which configuration is in force.

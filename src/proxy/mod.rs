@@ -6,13 +6,14 @@
 //! [`SseLayer`] an application would use.
 //!
 //! ```text
-//! server ─ Trace ─ CatchPanic ─ Rescue ─ Router ─┬─ SseLayer ─ Forward ─ upstream
+//! server ─ Recording ─ Trace ─ CatchPanic ─ Rescue ─ Router ─┬─ SseLayer ─ Forward ─ upstream
 //!                                                └─ SseLayer ─ Forward ─ upstream
 //! ```
 //!
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
 //! adds [`arguments`] before it and [`process`] around it.
 
+mod access_log;
 pub mod admin;
 pub mod arguments;
 mod assembly;
@@ -53,6 +54,7 @@ use tower::layer::layer_fn;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
+use self::access_log::{Recording, Register};
 use self::assembly::Assembly;
 pub use self::config::{Config, ConfigError};
 pub use self::listener::BindError;
@@ -90,6 +92,7 @@ impl<S, B> Stack<B> for S where
 pub(crate) fn stack(
     router: Router,
     metrics: Arc<Metrics>,
+    register: Arc<Register>,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<impl http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static>,
@@ -99,6 +102,9 @@ pub(crate) fn stack(
 + Send
 + 'static {
     ServiceBuilder::new()
+        .layer(layer_fn(move |inner| {
+            Recording::new(inner, Arc::clone(&register))
+        }))
         .layer(layer_fn(move |inner| {
             Trace::new(inner, Arc::clone(&metrics))
         }))

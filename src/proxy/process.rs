@@ -63,7 +63,7 @@ pub async fn run(
         loop {
             tokio::select! {
                 () = hangups.next() => reloads.reload("SIGHUP").await,
-                () = reloads.changed() => reloads.reload("the file has changed").await,
+                () = reloads.changed() => reloads.look().await,
             }
         }
     };

@@ -24,7 +24,8 @@ pub(super) struct Reloads {
     file: Option<PathBuf>,
     /// What was in force last, and is again if there is no file.
     config: Config,
-    /// What was read last, accepted or not.
+    /// What was read last, accepted or not. Not known at first: since the
+    /// configuration was read, the file may have changed already.
     read: Option<Content>,
 }
 
@@ -33,11 +34,11 @@ pub(super) struct Reloads {
 struct Content([u8; 32]);
 
 impl Reloads {
-    /// Of a configuration that was read from this file a moment ago.
+    /// Of a configuration that was read from this file.
     pub(super) fn new(control: Control, file: Option<PathBuf>, config: Config) -> Self {
         Self {
             control,
-            read: file.as_deref().and_then(Content::of),
+            read: None,
             file,
             config,
         }
@@ -61,6 +62,19 @@ impl Reloads {
                 return;
             }
             last = Some(now);
+        }
+    }
+
+    /// Reads a file that has changed, which may mean the same.
+    pub(super) async fn look(&mut self) {
+        let content = self.file.as_deref().and_then(Content::of);
+        let loaded = self.file.as_deref().map(Config::load);
+        if let Some(Ok(config)) = loaded
+            && config == self.config
+        {
+            self.read = content;
+        } else {
+            self.reload("the file has changed").await;
         }
     }
 

@@ -21,6 +21,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::access_log::RouteTaken;
 use super::config::model;
 use super::forward::{ForwardBody, ForwardError, strip_named};
 use super::rescue::text;
@@ -129,6 +130,9 @@ impl Service<Request<Incoming>> for Router {
             Ok(Some(route)) => {
                 tracing::Span::current().record("route", route.matcher.path.as_str());
                 let mut service = route.service.clone();
+                if let Some(taken) = request.extensions_mut().remove::<RouteTaken>() {
+                    taken.set(&route.matcher.path);
+                }
                 strip_named(request.headers_mut());
                 return Box::pin(async move {
                     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
 
+use super::access_log::Register;
 use super::admin::Admin;
 use super::config::model::Config;
 use super::inherited::Inherited;
@@ -50,6 +51,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     admin: Option<Listener>,
     assembly: Assembly,
+    register: Arc<Register>,
     handover: bool,
     workers: Workers,
     control: Control,
@@ -101,6 +103,8 @@ impl Server {
                  it is closed"
             );
         }
+        let dropped = assembly.metrics.access_log_dropped().clone();
+        let register = Register::open(&config.operations, dropped);
         let (orders, ordered) = mpsc::channel(1);
         Ok(Self {
             addresses: listeners.iter().map(Listener::address).collect(),
@@ -111,6 +115,7 @@ impl Server {
                 metrics: Arc::clone(&assembly.metrics),
             },
             orders: ordered,
+            register: Arc::new(register.map_err(BindError::access_log)?),
             assembly,
             config,
             handover: true,
@@ -164,7 +169,8 @@ impl Server {
         // Until the last of what they serve is done.
         let workers = Arc::new(self.workers);
         let metrics = Arc::clone(&self.assembly.metrics);
-        let stack = stack(self.assembly.router.clone(), Arc::clone(&metrics));
+        let register = Arc::clone(&self.register);
+        let stack = stack(self.assembly.router.clone(), Arc::clone(&metrics), register);
         let shared = Shared::new(&self.config, self.handover);
         let gate = Gate {
             shared: shared.clone(),
@@ -176,7 +182,14 @@ impl Server {
             let accepting = unconstrained(accepting);
             gate.workers.accepting().spawn(accepting);
         });
-        let mut serving = Serving::begin(self.config, self.assembly, self.listeners, shared, open);
+        let mut serving = Serving::begin(
+            self.config,
+            self.assembly,
+            self.register,
+            self.listeners,
+            shared,
+            open,
+        );
 
         let mut orders = self.orders;
         let mut shutdown = std::pin::pin!(shutdown);

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::BindError;
+use super::access_log::Register;
 use super::assembly::{Assembly, Plan};
 use super::config::model::{self, Config, Limits};
 use super::connection::Protocol;
@@ -30,6 +31,7 @@ pub(super) type Open = Box<dyn Fn(Listener, PhaseWatch) + Send>;
 pub(super) struct Serving {
     config: Config,
     assembly: Assembly,
+    register: Arc<Register>,
     open: Open,
     shared: Shared,
     doors: Vec<Door>,
@@ -110,6 +112,7 @@ impl Serving {
     pub(super) fn begin(
         config: Config,
         assembly: Assembly,
+        register: Arc<Register>,
         listeners: Vec<Listener>,
         shared: Shared,
         open: Open,
@@ -117,6 +120,7 @@ impl Serving {
         assembly.check_servers();
         let mut serving = Self {
             assembly,
+            register,
             open,
             shared,
             doors: Vec::new(),
@@ -150,7 +154,12 @@ impl Serving {
         self.refuse_fixed(&config)?;
         let prepared = self.prepare(&config);
         let (plan, entrances) = prepared.map_err(|error| ReloadError(Cause::Bind(error)))?;
+        let operations = &config.operations;
+        let log = self.register.prepare(operations.access_log.as_ref());
+        let log = log.map_err(|error| ReloadError(Cause::Bind(BindError::access_log(error))))?;
 
+        // Opened anew in any case: the file may have been moved away.
+        self.register.replace(operations, log);
         self.assembly.adopt(plan);
         self.assembly.check_servers();
         self.assembly
@@ -273,6 +282,7 @@ impl Serving {
             }
             unwatched(&all).await;
         }
+        self.register.close();
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod harness;
+mod process;
 #[path = "../support/upstream.rs"]
 mod upstream;
 
@@ -17,6 +18,7 @@ mod drain;
 mod errors;
 mod failover;
 mod handover;
+mod hangup;
 mod headers;
 mod health;
 mod http2;
