@@ -5,11 +5,14 @@
     reason = "a test that cannot go on should stop there"
 )]
 
+#[path = "../support/browser.rs"]
+mod browser;
 mod harness;
 mod process;
 #[path = "../support/upstream.rs"]
 mod upstream;
 
+mod access_log;
 mod admin;
 mod bind;
 mod bytes;
@@ -25,5 +28,6 @@ mod http2;
 mod https_upstream;
 mod limits;
 mod reload;
+mod restart;
 mod streams;
 mod tls;
