@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -43,18 +44,18 @@ fn start(arguments: &Arguments) -> Outcome {
     runtime.block_on(async {
         if let Some(Command::Demo { listen }) = arguments.command {
             let demo = Demo::start(listen).await.map_err(failed)?;
-            return run(demo.config(), invite).await;
+            return run(demo.config(), None, invite).await;
         }
         let config = arguments.source.read().map_err(refused)?;
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        run(config, |_| {}).await
+        run(config, arguments.source.file(), |_| {}).await
     })
 }
 
-async fn run(config: Config, announced: impl FnOnce(SocketAddr)) -> Outcome {
-    let ended = process::run(config, announced).await;
+async fn run(config: Config, file: Option<PathBuf>, announced: impl FnOnce(SocketAddr)) -> Outcome {
+    let ended = process::run(config, file, announced).await;
     ended.map_err(|why| match why {
         Failure::Bind(_) => refused(why),
         Failure::System(_) | Failure::Cut => failed(why),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -19,7 +20,7 @@ use crate::resume::Engine;
 #[derive(Debug)]
 pub struct Admin {
     metrics: Arc<Metrics>,
-    upstreams: Vec<(String, Arc<Balance>)>,
+    upstreams: ArcSwap<Vec<(String, Arc<Balance>)>>,
     engine: Engine,
     draining: AtomicBool,
 }
@@ -33,10 +34,15 @@ impl Admin {
     ) -> Self {
         Self {
             metrics,
-            upstreams,
+            upstreams: ArcSwap::from_pointee(upstreams),
             engine,
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// Asks about these upstreams from now on.
+    pub fn lead_to(&self, upstreams: Vec<(String, Arc<Balance>)>) {
+        self.upstreams.store(Arc::new(upstreams));
     }
 
     /// From now on `/readyz` says no, so that no new clients are sent here.
@@ -65,7 +71,7 @@ impl Admin {
         if self.draining.load(Ordering::Relaxed) {
             reasons.push_str("draining\n");
         }
-        for (name, balance) in &self.upstreams {
+        for (name, balance) in self.upstreams.load().iter() {
             if !balance.is_available() {
                 let _ = writeln!(reasons, "upstream {name}: no healthy server");
             }

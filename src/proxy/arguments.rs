@@ -76,6 +76,11 @@ pub enum Command {
 }
 
 impl Source {
+    /// The file, unless there are arguments in its place.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.upstream.is_none().then(|| self.config.clone())
+    }
+
     /// Reads and checks the configuration.
     pub fn read(&self) -> Result<Config, ConfigError> {
         match (self.listen, &self.upstream) {

@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::AssemblyError;
+use super::assembly::AssemblyError;
 use super::config::model;
+use super::inherited::Inherited;
 use super::tls::{TlsError, server_config};
 
 /// Connections the kernel completes before they are accepted. After a restart
@@ -26,7 +28,7 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Arc<ArcSwapOption<TlsAcceptor>>,
 }
 
 /// Why the proxy could not start.
@@ -45,31 +47,42 @@ enum Cause {
     },
     Assembly(AssemblyError),
     Workers(io::Error),
+    AccessLog(io::Error),
 }
 
 impl Listener {
     pub(crate) fn bind(listener: &model::Listener) -> Result<Self, BindError> {
+        Self::inherit(listener, &mut Inherited::default())
+    }
+
+    /// Takes the socket that is there for it already, or binds one.
+    pub(crate) fn inherit(
+        listener: &model::Listener,
+        inherited: &mut Inherited,
+    ) -> Result<Self, BindError> {
         let address = listener.address;
-        let tls = match &listener.tls {
-            Some(tls) => {
-                Some(server_config(tls).map_err(|error| BindError(Cause::Tls { address, error }))?)
-            }
-            None => None,
+        let failed = |error| BindError(Cause::Listen { address, error });
+        let tls = acceptor(listener)?;
+        let socket = match inherited.take(address) {
+            Some(socket) => adopt(socket),
+            None => listen(address, listener.reuse_port),
         };
+        let bound = Self::new(socket.map_err(failed)?).map_err(failed)?;
+        bound.tls.store(tls.map(Arc::new));
+        Ok(bound)
+    }
+
+    fn new(socket: TcpListener) -> io::Result<Self> {
         Ok(Self {
-            tls: tls.map(|config| TlsAcceptor::from(Arc::new(config))),
-            ..Self::bind_plain(address)?
+            address: socket.local_addr()?,
+            socket,
+            tls: Arc::default(),
         })
     }
 
     pub(crate) fn bind_plain(address: SocketAddr) -> Result<Self, BindError> {
         let failed = |error| BindError(Cause::Listen { address, error });
-        let socket = listen(address).map_err(failed)?;
-        Ok(Self {
-            address: socket.local_addr().map_err(failed)?,
-            socket,
-            tls: None,
-        })
+        Self::new(listen(address, false).map_err(failed)?).map_err(failed)
     }
 
     /// The address bound, with the port that was taken.
@@ -77,8 +90,14 @@ impl Listener {
         self.address
     }
 
-    pub(crate) fn tls(&self) -> Option<&TlsAcceptor> {
-        self.tls.as_ref()
+    /// How connections begin that are accepted now.
+    pub(crate) fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.load().as_deref().cloned()
+    }
+
+    /// Where it is said how connections begin.
+    pub(crate) fn acceptors(&self) -> Arc<ArcSwapOption<TlsAcceptor>> {
+        Arc::clone(&self.tls)
     }
 
     /// The same socket, of whose clients the runtime that this is called in is
@@ -104,13 +123,30 @@ impl Listener {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// The TLS of a listener, from its files as they are now.
+pub(crate) fn acceptor(listener: &model::Listener) -> Result<Option<TlsAcceptor>, BindError> {
+    let address = listener.address;
+    let config = listener.tls.as_ref().map(server_config).transpose();
+    let config = config.map_err(|error| BindError(Cause::Tls { address, error }))?;
+    Ok(config.map(|config| TlsAcceptor::from(Arc::new(config))))
+}
+
+fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     // Else a restart would wait for the old connections to time out.
     socket.set_reuseaddr(true)?;
+    #[cfg(unix)]
+    socket.set_reuseport(reuse_port)?;
+    #[cfg(not(unix))]
+    let _ = reuse_port;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -130,6 +166,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 impl BindError {
     pub(crate) fn workers(error: io::Error) -> Self {
         Self(Cause::Workers(error))
+    }
+
+    pub(crate) fn access_log(error: io::Error) -> Self {
+        Self(Cause::AccessLog(error))
     }
 }
 
@@ -167,6 +207,10 @@ impl fmt::Display for BindError {
                 f,
                 "cannot start worker threads: {error}; raise the limit of processes (ulimit -u)"
             ),
+            Cause::AccessLog(error) => write!(
+                f,
+                "cannot open the access log {error}; let the proxy's user write there"
+            ),
             Cause::Assembly(AssemblyError::UnknownUpstream(name)) => {
                 write!(
                     f,
@@ -193,6 +237,7 @@ impl Error for BindError {
         match &self.0 {
             Cause::Listen { error, .. }
             | Cause::Workers(error)
+            | Cause::AccessLog(error)
             | Cause::Assembly(AssemblyError::Roots(error)) => Some(error),
             Cause::Tls { error, .. } => Some(error),
             Cause::Assembly(_) => None,

@@ -24,6 +24,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+const RELOADS: [&str; 2] = ["refused", "applied"];
+
 const GAP_REASONS: [GapReason; 5] = [
     GapReason::Trimmed,
     GapReason::UnknownId,
@@ -45,6 +47,9 @@ pub struct Metrics {
     server_up: Family<Labels, Gauge>,
     requests: [Counter; 5],
     connections: ConnectionMetrics,
+    reloads: Family<Labels, Counter>,
+    config: Family<Labels, Gauge>,
+    access_log_dropped: Counter,
 }
 
 /// Counts one route's signals.
@@ -134,6 +139,9 @@ impl Metrics {
                 "server_up",
                 "0 if a server fails its health check, else 1",
             ),
+            reloads: register_reloads(r),
+            config: plain(r, "config_info", "The configuration that is in force"),
+            access_log_dropped: plain(r, "access_log_dropped", "Lines that were not written"),
             requests: register_requests(r),
             connections: ConnectionMetrics {
                 accepted: plain(r, "connections_accepted", "Client connections accepted"),
@@ -165,6 +173,33 @@ impl Metrics {
             ("server", server.to_owned()),
         ];
         self.server_up.get_or_create_owned(&labels)
+    }
+
+    /// Forgets a server that is no longer configured.
+    pub fn server_gone(&self, upstream: &str, server: &str) {
+        let labels = vec![
+            ("upstream", upstream.to_owned()),
+            ("server", server.to_owned()),
+        ];
+        self.server_up.remove(&labels);
+    }
+
+    /// Counts a reload of the configuration: applied, or refused.
+    pub fn reloaded(&self, applied: bool) {
+        let labels = vec![("result", RELOADS[usize::from(applied)].to_owned())];
+        self.reloads.get_or_create_owned(&labels).inc();
+    }
+
+    /// Counts lines that an access log could not take.
+    pub fn access_log_dropped(&self) -> &Counter {
+        &self.access_log_dropped
+    }
+
+    /// Shows which configuration is in force.
+    pub fn configured(&self, hash: &str) {
+        self.config.clear();
+        let labels = vec![("hash", hash.to_owned())];
+        self.config.get_or_create_owned(&labels).set(1);
     }
 
     /// Client connections.
@@ -389,6 +424,14 @@ fn seconds(r: &mut Registry, name: &str, help: &str) -> Histograms {
     let family: Histograms = Family::new_with_constructor(|| Histogram::new(BOUNDS));
     r.register_with_unit(name, help, Unit::Seconds, family.clone());
     family
+}
+
+fn register_reloads(r: &mut Registry) -> Family<Labels, Counter> {
+    let reloads: Family<Labels, Counter> = plain(r, "reloads", "Reloads of the configuration");
+    for result in RELOADS {
+        reloads.get_or_create_owned(&vec![("result", result.to_owned())]);
+    }
+    reloads
 }
 
 fn register_requests(r: &mut Registry) -> [Counter; 5] {

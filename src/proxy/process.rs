@@ -4,12 +4,16 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
 use super::BindError;
 use super::config::Config;
+use super::inherited::Inherited;
+use super::reload::Reloads;
 use super::server::Server;
+use super::supervisor;
 
 /// Why a process did not end as it should.
 #[derive(Debug)]
@@ -25,16 +29,26 @@ pub enum Failure {
 
 /// Runs until a signal was answered by a drain.
 ///
-/// SIGTERM and SIGINT begin the drain; a second one ends it at once. Each
-/// listener is announced by one line on standard output, such as
+/// SIGTERM and SIGINT begin the drain; a second one ends it at once. SIGHUP
+/// reads `file`, which the configuration came from, and puts it in force; where
+/// it came from elsewhere, its certificates are read again.
+///
+/// Each listener is announced by one line on standard output, such as
 /// `listening http://127.0.0.1:8080`, so that scripts can take port 0 and read
-/// which one it became; then `announced` is called with the first.
-pub async fn run(config: Config, announced: impl FnOnce(SocketAddr)) -> Result<(), Failure> {
+/// which one it became; then `announced` is called with the first. Sockets that
+/// systemd has bound are taken, and it is told how the process does.
+pub async fn run(
+    config: Config,
+    file: Option<PathBuf>,
+    announced: impl FnOnce(SocketAddr),
+) -> Result<(), Failure> {
     // Before the sockets: a signal must not find the default, which kills.
     let mut signals = Signals::new().map_err(Failure::System)?;
+    let mut hangups = Hangups::new().map_err(Failure::System)?;
     let secure: Vec<bool> = config.listeners.iter().map(|l| l.tls.is_some()).collect();
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let server = Server::bind(config)
+    let inherited = Inherited::from_environment().map_err(Failure::System)?;
+    let server = Server::inherit(config.clone(), inherited)
         .await
         .and_then(|server| server.workers(cores));
     let server = server.map_err(Failure::Bind)?;
@@ -43,14 +57,26 @@ pub async fn run(config: Config, announced: impl FnOnce(SocketAddr)) -> Result<(
         announced(*first);
     }
 
+    let control = server.control();
+    let mut reloads = Reloads::new(control.clone(), file, config);
+    let reloading = async {
+        loop {
+            tokio::select! {
+                () = hangups.next() => reloads.reload("SIGHUP").await,
+                () = reloads.changed() => reloads.look().await,
+            }
+        }
+    };
     let (begin, drain) = oneshot::channel();
     let watch = async {
         let name = signals.next().await;
         tracing::info!(signal = name, "draining; a second signal ends at once");
+        supervisor::stopping();
         let _ = begin.send(());
         signals.next().await;
     };
     let drained = server.run(async {
+        supervisor::ready();
         let _ = drain.await;
     });
     tokio::select! {
@@ -59,6 +85,8 @@ pub async fn run(config: Config, announced: impl FnOnce(SocketAddr)) -> Result<(
             Ok(())
         }
         () = watch => Err(Failure::Cut),
+        () = reloading => Ok(()),
+        () = supervisor::watch(control) => Ok(()),
     }
 }
 
@@ -102,6 +130,38 @@ impl std::error::Error for Failure {
 }
 
 // === signals ===
+
+#[cfg(unix)]
+struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Hangups;
+
+#[cfg(not(unix))]
+impl Hangups {
+    #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        std::future::pending().await
+    }
+}
 
 #[cfg(unix)]
 struct Signals {

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{HOST, UPGRADE};
 use http::uri::Authority;
@@ -20,20 +21,23 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::access_log::RouteTaken;
 use super::config::model;
-use super::forward::{Forward, ForwardBody, ForwardError, strip_named};
+use super::forward::{ForwardBody, ForwardError, strip_named};
 use super::rescue::text;
+use super::target::Target;
 use crate::resume::{RequestBody, SseBody, SseService};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What stands behind every route.
-pub(crate) type RouteService = SseService<Forward<RequestBody<Incoming>>>;
+pub(crate) type RouteService = SseService<Target<RequestBody<Incoming>>>;
 
-/// A [`Service`] that hands each request to its route. Clones share the table.
+/// A [`Service`] that hands each request to its route. Clones share the table,
+/// which can be replaced.
 #[derive(Clone)]
 pub(crate) struct Router {
-    routes: Arc<[Route]>,
+    routes: Arc<ArcSwap<Vec<Route>>>,
 }
 
 /// One route and its stack.
@@ -84,11 +88,19 @@ enum Refusal {
 impl Router {
     pub(crate) fn new(routes: impl IntoIterator<Item = Route>) -> Self {
         Self {
-            routes: routes.into_iter().collect(),
+            routes: Arc::new(ArcSwap::from_pointee(routes.into_iter().collect())),
         }
     }
 
-    fn route(&self, request: &Request<Incoming>) -> Result<Option<&Route>, Refusal> {
+    /// Puts other routes in the place of these, for all clones.
+    pub(crate) fn replace(&self, routes: Vec<Route>) {
+        self.routes.store(Arc::new(routes));
+    }
+
+    fn route<'r>(
+        routes: &'r [Route],
+        request: &Request<Incoming>,
+    ) -> Result<Option<&'r Route>, Refusal> {
         if request.method() == Method::CONNECT {
             return Err(Refusal::Connect);
         }
@@ -99,7 +111,7 @@ impl Router {
         let host = authority.as_ref().map(Authority::host);
         let (method, path) = (request.method(), request.uri().path());
         let matches = |route: &&Route| route.matcher.matches(method, host, path);
-        Ok(self.routes.iter().find(matches))
+        Ok(routes.iter().find(matches))
     }
 }
 
@@ -113,10 +125,14 @@ impl Service<Request<Incoming>> for Router {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        let refused = match self.route(&request) {
+        let routes = self.routes.load();
+        let refused = match Self::route(&routes, &request) {
             Ok(Some(route)) => {
                 tracing::Span::current().record("route", route.matcher.path.as_str());
                 let mut service = route.service.clone();
+                if let Some(taken) = request.extensions_mut().remove::<RouteTaken>() {
+                    taken.set(&route.matcher.path);
+                }
                 strip_named(request.headers_mut());
                 return Box::pin(async move {
                     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -134,7 +150,7 @@ impl Service<Request<Incoming>> for Router {
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.routes.iter().map(|route| &route.matcher))
+            .entries(self.routes.load().iter().map(|route| &route.matcher))
             .finish()
     }
 }

@@ -13,16 +13,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
 
+use super::access_log::Register;
 use super::admin::Admin;
-use super::config::model::{Config, Drain, Limits};
-use super::connection::Protocol;
+use super::config::model::Config;
+use super::inherited::Inherited;
 use super::listener::{BindError, Listener};
 use super::metrics::Metrics;
-use super::phase::{Phase, PhaseWatch, Phases};
+use super::phase::PhaseWatch;
+use super::serving::{ReloadError, Serving, Shared};
 use super::workers::Workers;
 use super::{Assembly, Stack, stack};
 
@@ -31,9 +33,6 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Enough for operators and scrapers; more would be somebody else.
 const ADMIN_CONNECTIONS: usize = 64;
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long the streams' own end may outlast the deadline.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A proxy whose sockets are bound and which serves nobody yet.
 ///
@@ -47,43 +46,78 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 pub struct Server {
+    config: Config,
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     admin: Option<Listener>,
     assembly: Assembly,
-    drain: Drain,
-    limits: Limits,
+    register: Arc<Register>,
     handover: bool,
     workers: Workers,
+    control: Control,
+    orders: mpsc::Receiver<Order>,
+}
+
+/// Changes a server that runs.
+#[derive(Clone, Debug)]
+pub struct Control {
+    orders: mpsc::Sender<Order>,
+    metrics: Arc<Metrics>,
+}
+
+/// What a running server is asked to do, and who wants to know of it.
+#[derive(Debug)]
+enum Order {
+    Reload(Box<Config>, oneshot::Sender<Result<(), ReloadError>>),
+    Answer(oneshot::Sender<()>),
 }
 
 /// What the accept loops share.
 #[derive(Clone)]
 struct Gate {
-    protocol: Arc<Protocol>,
-    slots: Arc<Semaphore>,
+    shared: Shared,
     metrics: Arc<Metrics>,
-    phase: PhaseWatch,
     workers: Arc<Workers>,
 }
 
 impl Server {
     /// Puts the stack together and binds every socket, the admin's too.
+    pub async fn bind(config: Config) -> Result<Self, BindError> {
+        Self::inherit(config, Inherited::default()).await
+    }
+
+    /// The same with sockets that are bound already.
     #[expect(
         clippy::unused_async,
         reason = "sockets belong to a runtime, which this demands"
     )]
-    pub async fn bind(config: Config) -> Result<Self, BindError> {
+    pub async fn inherit(config: Config, mut inherited: Inherited) -> Result<Self, BindError> {
         let assembly = Assembly::new(&config)?;
-        let listeners = config.listeners.iter().map(Listener::bind);
+        let listeners = config.listeners.iter();
+        let listeners = listeners.map(|listener| Listener::inherit(listener, &mut inherited));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        for address in inherited.left() {
+            tracing::warn!(
+                %address,
+                "a socket was passed to the process that no listener has the address of; \
+                 it is closed"
+            );
+        }
+        let dropped = assembly.metrics.access_log_dropped().clone();
+        let register = Register::open(&config.operations, dropped);
+        let (orders, ordered) = mpsc::channel(1);
         Ok(Self {
             addresses: listeners.iter().map(Listener::address).collect(),
             listeners,
             admin: config.admin.map(Listener::bind_plain).transpose()?,
+            control: Control {
+                orders,
+                metrics: Arc::clone(&assembly.metrics),
+            },
+            orders: ordered,
+            register: Arc::new(register.map_err(BindError::access_log)?),
             assembly,
-            drain: config.drain,
-            limits: config.limits,
+            config,
             handover: true,
             workers: Workers::start(1).map_err(BindError::workers)?,
         })
@@ -116,15 +150,17 @@ impl Server {
         self.admin.as_ref().map(Listener::address)
     }
 
+    /// What changes the server while it runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
     /// Serves until `shutdown`, then drains and returns.
     ///
     /// If the future is dropped, connections are cut.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let stop = CancellationToken::new();
         let _stop_when_done = stop.clone().drop_guard();
-        for check in self.assembly.checks {
-            tokio::spawn(check.run(stop.clone()));
-        }
         if let Some(listener) = self.admin {
             let admin = Arc::clone(&self.assembly.admin);
             tokio::spawn(stop.run_until_cancelled_owned(serve_admin(listener, admin)));
@@ -132,45 +168,45 @@ impl Server {
 
         // Until the last of what they serve is done.
         let workers = Arc::new(self.workers);
-        let (phases, phase) = Phases::new();
-        let metrics = self.assembly.metrics;
-        let stack = stack(self.assembly.router, Arc::clone(&metrics));
-        // Every loop takes its slot before it accepts.
-        let slots = self.limits.connections.max(self.listeners.len());
+        let metrics = Arc::clone(&self.assembly.metrics);
+        let register = Arc::clone(&self.register);
+        let stack = stack(self.assembly.router.clone(), Arc::clone(&metrics), register);
+        let shared = Shared::new(&self.config, self.handover);
         let gate = Gate {
-            protocol: Arc::new(Protocol::new(self.limits, self.handover)),
-            slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
+            shared: shared.clone(),
             metrics,
-            phase,
             workers: Arc::clone(&workers),
         };
-        for listener in self.listeners {
-            let accepting = accept(listener, stack.clone(), gate.clone());
-            workers.accepting().spawn(unconstrained(accepting));
-        }
-        drop(gate);
-
-        shutdown.await;
-
-        let Drain { deadline, spread } = self.drain;
-        tracing::info!(?spread, ?deadline, "draining");
-        // Readiness goes first, so that no balancer sends more clients. Then
-        // the connections are told, and only then do streams end: a client
-        // whose stream ended on a connection that may live on would come back
-        // on it.
-        self.assembly.admin.drain();
-        phases.announce(Phase::Draining);
-        let streams = self.assembly.engine.drain(spread, deadline);
-        let (_, all) = tokio::join!(
-            tokio::time::timeout(deadline.saturating_add(GRACE), streams),
-            tokio::time::timeout(deadline, phases.unwatched()),
+        let open = Box::new(move |listener, phase| {
+            let accepting = accept(listener, stack.clone(), gate.clone(), phase);
+            let accepting = unconstrained(accepting);
+            gate.workers.accepting().spawn(accepting);
+        });
+        let mut serving = Serving::begin(
+            self.config,
+            self.assembly,
+            self.register,
+            self.listeners,
+            shared,
+            open,
         );
-        if all.is_err() {
-            let left = phases.watched();
-            tracing::warn!(connections = left, "the drain deadline cuts connections");
-            phases.announce(Phase::Aborted);
-            phases.unwatched().await;
+
+        let mut orders = self.orders;
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                // Whoever asked may have gone; what was done is done.
+                Some(order) = orders.recv() => match order {
+                    Order::Reload(config, done) => drop(done.send(serving.reload(*config))),
+                    Order::Answer(done) => drop(tokio::spawn(answer(Arc::clone(&workers), done))),
+                },
+            }
         }
+        // Who asks from now on is told that it is too late.
+        drop(orders);
+        serving.drain().await;
     }
 }
 
@@ -183,8 +219,49 @@ impl fmt::Debug for Server {
     }
 }
 
+// === impl Control ===
+
+impl Control {
+    /// Puts another configuration in force.
+    ///
+    /// Requests from now on are answered by it. Connections, streams and their
+    /// buffers stay; a stream that loses its upstream seeks it where its route
+    /// leads now. An error means that nothing has changed.
+    pub async fn reload(&self, config: Config) -> Result<(), ReloadError> {
+        let (done, answer) = oneshot::channel();
+        let order = Order::Reload(Box::new(config), done);
+        let sent = self.orders.send(order).await;
+        sent.map_err(|_| ReloadError::stopped())?;
+        answer.await.unwrap_or_else(|_| Err(ReloadError::stopped()))
+    }
+
+    /// Resolves when each of the server's threads has answered; while it drains,
+    /// at once.
+    pub async fn answered(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.orders.send(Order::Answer(done)).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// What the server counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
+/// Has each thread do something.
+async fn answer(workers: Arc<Workers>, done: oneshot::Sender<()>) {
+    for worker in workers.all() {
+        if worker.spawn(async {}).await.is_err() {
+            return;
+        }
+    }
+    let _ = done.send(());
+}
+
 /// Accepts until the drain begins, which closes the socket.
-async fn accept<S, B>(listener: Listener, stack: S, mut gate: Gate)
+async fn accept<S, B>(listener: Listener, stack: S, gate: Gate, mut phase: PhaseWatch)
 where
     S: Stack<B>,
     B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
@@ -200,21 +277,18 @@ where
     loop {
         // Taken first: above the limit clients wait in the kernel's queue,
         // where they cost nothing, and another replica may be tried.
-        let slot = Arc::clone(&gate.slots).acquire_owned();
+        let slot = Arc::clone(&gate.shared.slots).acquire_owned();
         let next = async {
             let slot = slot.await;
             (slot, listener.accept().await)
         };
-        let Some((slot, (stream, addr))) = gate.phase.while_serving(next).await else {
+        let Some((slot, (stream, addr))) = phase.while_serving(next).await else {
             return;
         };
         let open = gate.metrics.connections().accepted();
-        let tls = listener.tls().cloned();
-        let (protocol, stack, phase) = (
-            Arc::clone(&gate.protocol),
-            stack.clone(),
-            gate.phase.clone(),
-        );
+        let tls = listener.tls();
+        let protocol = gate.shared.protocol.load_full();
+        let (stack, phase) = (stack.clone(), phase.clone());
         let stream = stream.into_std();
         gate.workers.next().spawn(async move {
             // To be told of a socket's readiness is a matter of one runtime.

@@ -50,6 +50,11 @@ impl Workers {
         &self.accepting
     }
 
+    /// Everybody.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Handle> {
+        self.serving.iter().chain([&self.accepting])
+    }
+
     /// Whose turn it is to serve.
     pub(crate) fn next(&self) -> &Handle {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);

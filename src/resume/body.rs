@@ -13,12 +13,13 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Span;
 
+use super::tally::Tally;
 use crate::log::{Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::stream::gap_comment;
 use crate::stream::source::BoxError;
 use crate::stream::stream::Subscription;
-use crate::wire::{Boundary, HEARTBEAT, LeadingBom, encode_comment};
+use crate::wire::{Boundary, HEARTBEAT, LeadingBom, encode_comment, encode_retry};
 
 type Poller<T> = Poll<Option<Result<T, BoxError>>>;
 
@@ -97,6 +98,13 @@ impl<B> SseBody<B> {
     /// Whether a stream's events are in it.
     pub(super) fn is_live(&self) -> bool {
         matches!(self.kind, Kind::Live { .. })
+    }
+
+    /// Has a stream's events counted, and why it ended.
+    pub(super) fn count_in(&mut self, tally: Arc<Tally>) {
+        if let Kind::Live { live } = &mut self.kind {
+            live.tally = Some(tally);
+        }
     }
 
     /// A short text of our own.
@@ -234,8 +242,12 @@ pub(super) struct Live {
     cut: Option<BoxError>,
     /// Set when the process is going down: when to end, cleanly.
     close: Option<Pin<Box<Sleep>>>,
+    /// It has been told when to come back.
+    parted: bool,
     /// The request's. To enter it for each event would cost more than the rest.
     span: Span,
+    /// Where the client's share is counted, if anywhere.
+    tally: Option<Arc<Tally>>,
 }
 
 impl Live {
@@ -255,7 +267,9 @@ impl Live {
             pace: Pace::new(heartbeat, observer),
             cut: None,
             close: None,
+            parted: false,
             span: Span::current(),
+            tally: None,
         }
     }
 
@@ -269,9 +283,10 @@ impl Live {
         }
         loop {
             if let Some(close) = &mut self.close
-                && close.as_mut().poll(cx).is_ready()
+                && (self.parted || close.as_mut().poll(cx).is_ready())
             {
-                return Poll::Ready(None);
+                self.ended("drained");
+                return Poll::Ready(self.farewell().map(Ok));
             }
             match self.reader.poll_next(cx) {
                 Poll::Ready(Next::CloseAt(at)) => {
@@ -302,6 +317,9 @@ impl Live {
                 replayed,
             } => {
                 observer.observe(Signal::EventsOut(events));
+                if let Some(tally) = &self.tally {
+                    tally.add_events(events);
+                }
                 if replayed > 0 {
                     observer.observe(Signal::Replayed(replayed));
                 }
@@ -309,6 +327,9 @@ impl Live {
                 Some(Ok(self.with_retry(chunk.bytes)))
             }
             Next::Gap(lost) => {
+                if let Some(tally) = &self.tally {
+                    tally.add_gap();
+                }
                 let mut line = BytesMut::new();
                 write_gap(&mut line, GapReason::Upstream, lost);
                 self.pace.wrote();
@@ -325,10 +346,35 @@ impl Live {
                     lost,
                     "a client was slower than its buffer is deep; it is cut"
                 );
+                self.ended("cut: fell behind");
                 Some(Err(Box::new(Cut::Lagged(lost))))
             }
-            Next::Ended(Ending::Aborted(reason)) => Some(Err(Box::new(Cut::Aborted(reason)))),
-            Next::CloseAt(_) | Next::Ended(Ending::Complete) => None,
+            Next::Ended(Ending::Aborted(reason)) => {
+                self.ended(reason);
+                Some(Err(Box::new(Cut::Aborted(reason))))
+            }
+            Next::CloseAt(_) | Next::Ended(Ending::Complete) => {
+                self.ended("complete");
+                None
+            }
+        }
+    }
+
+    /// Tells the client, once, when to come back. The line is bare, as a
+    /// heartbeat is: clients that know it heed it when they have read it, and a
+    /// blank line after it would be an event to some.
+    fn farewell(&mut self) -> Option<Bytes> {
+        if std::mem::replace(&mut self.parted, true) {
+            return None;
+        }
+        let mut line = BytesMut::new();
+        encode_retry(&mut line, self.subscription.stream().farewell()?);
+        Some(line.freeze())
+    }
+
+    fn ended(&self, reason: &'static str) {
+        if let Some(tally) = &self.tally {
+            tally.ended(reason);
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::future::{Future, pending};
-use std::sync::Arc;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -45,6 +46,8 @@ struct Shared {
     routes: AtomicU64,
     /// When the drain's spread is over, once it has begun.
     drain: watch::Sender<Option<Instant>>,
+    /// From when to when clients that leave are told to come back.
+    farewell: OnceLock<(Duration, Duration)>,
 }
 
 impl Engine {
@@ -98,6 +101,7 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
                 journal,
                 routes: AtomicU64::new(0),
                 drain: watch::Sender::new(None),
+                farewell: OnceLock::new(),
             }),
         }
     }
@@ -126,6 +130,9 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
             let left = spread.saturating_sub(elapsed);
             for stream in &streams {
                 if stream.policy.kind != Kind::OneShot {
+                    if let Some((least, most)) = self.shared.farewell.get() {
+                        stream.part_with(*least, *most);
+                    }
                     stream.log().close_readers(|| moment_within(left));
                 }
             }
@@ -143,6 +150,19 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
             let step = Duration::from_millis(50).min(deadline.saturating_sub(elapsed));
             tokio::time::sleep(step).await;
         }
+    }
+
+    /// Has the clients that a [`drain`](Self::drain) asks to leave told when to
+    /// come back: each after another time of this range, by a `retry:` that is
+    /// the last line it reads. Without it they are not told. A client keeps to
+    /// that time for as long as its page lives, or until it is told another.
+    pub fn part_with(&self, range: RangeInclusive<Duration>) {
+        let _ = self.shared.farewell.set(range.into_inner());
+    }
+
+    /// Retains from now on at most so many bytes for replay, over all streams.
+    pub fn set_buffered_bytes(&self, bytes: usize) {
+        self.shared.registry.set_cap(bytes);
     }
 
     /// What the journal has is made as safe as it can be, and others may go on

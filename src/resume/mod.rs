@@ -57,6 +57,7 @@ mod retry;
 mod route;
 mod service;
 pub mod settings;
+mod tally;
 
 pub use body::SseBody;
 pub use engine::Engine;
@@ -65,3 +66,4 @@ pub(crate) use head::is_event_stream;
 pub use layer::SseLayer;
 pub use request::RequestBody;
 pub use service::SseService;
+pub use tally::Tally;

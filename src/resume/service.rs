@@ -27,6 +27,7 @@ use super::recall::{Announced, Recalled, catch_up, is_running};
 use super::request::RequestBody;
 use super::route::Route;
 use super::settings::{Mode, Repeat};
+use super::tally::Tally;
 use crate::observe::GapReason;
 use crate::stream::key::Key;
 use crate::stream::policy::{Ids, Kind};
@@ -65,12 +66,23 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // The service that was polled ready answers; its clone stays behind.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
         let route = Arc::clone(&self.route);
-        Box::pin(answer(route, ready, request))
+        // Taken out: a stream keeps its request's extensions, to ask again.
+        match request.extensions_mut().remove::<Arc<Tally>>() {
+            None => Box::pin(answer(route, ready, request)),
+            Some(tally) => Box::pin(async move {
+                let mut response = answer(route, ready, request).await?;
+                if head::tells_of_gap(response.headers()) {
+                    tally.add_gap();
+                }
+                response.body_mut().count_in(tally);
+                Ok(response)
+            }),
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Registry {
     shards: Box<[Mutex<HashMap<Key, Slot>>]>,
     hasher: RandomState,
     bytes: AtomicI64,
-    cap: i64,
+    cap: AtomicI64,
     owners: Owners,
     /// When a search for streams to evict last found none.
     in_vain: Mutex<Option<Instant>>,
@@ -127,10 +127,21 @@ impl Registry {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             bytes: AtomicI64::new(0),
-            cap: i64::try_from(cap).unwrap_or(i64::MAX),
+            cap: AtomicI64::new(i64::try_from(cap).unwrap_or(i64::MAX)),
             owners: Owners::default(),
             in_vain: Mutex::new(None),
         }
+    }
+
+    /// Keeps no more than so many bytes from now on: if there are more, the next
+    /// event makes room.
+    pub fn set_cap(&self, cap: usize) {
+        let cap = i64::try_from(cap).unwrap_or(i64::MAX);
+        self.cap.store(cap, Ordering::Relaxed);
+    }
+
+    fn cap(&self) -> i64 {
+        self.cap.load(Ordering::Relaxed)
     }
 
     /// Streams by whose they are.
@@ -208,7 +219,7 @@ impl Registry {
     /// evicted, the longest unread first; says whether it is still over it.
     pub(crate) fn charge(&self, bytes: i64) -> bool {
         let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        bytes > 0 && now > self.cap && self.evict_unread()
+        bytes > 0 && now > self.cap() && self.evict_unread()
     }
 
     fn evict_unread(&self) -> bool {
@@ -235,7 +246,7 @@ impl Registry {
         *in_vain = unread.is_empty().then(Instant::now);
         unread.sort_by_key(|(since, _)| *since);
         // Make room for more than one batch, so that this is done rarely.
-        let target = self.cap - self.cap / 16;
+        let target = self.cap() - self.cap() / 16;
         for (_, stream) in unread {
             if bytes <= target {
                 break;
@@ -243,7 +254,7 @@ impl Registry {
             bytes -= stream.cost();
             stream.evict();
         }
-        bytes > self.cap
+        bytes > self.cap()
     }
 
     /// Every stream there is now.
@@ -268,7 +279,7 @@ impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
             .field("bytes", &self.bytes())
-            .field("cap", &self.cap)
+            .field("cap", &self.cap())
             .finish_non_exhaustive()
     }
 }

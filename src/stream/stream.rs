@@ -1,7 +1,7 @@
 //! One stream as others see it: found, attached to, asked how it stands.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -112,6 +112,9 @@ pub struct Stream {
     pub(crate) log: Arc<Log>,
     // Locked for a few assignments, never together with anything else.
     control: Mutex<Control>,
+    /// From when to when, in milliseconds, clients are told to come back by the
+    /// last line they are sent, once they are asked to leave.
+    farewell: OnceLock<(u32, u32)>,
 }
 
 /// How the stream and its pump talk to each other.
@@ -224,6 +227,7 @@ impl Stream {
                 wishes: None,
                 pump: None,
             }),
+            farewell: OnceLock::new(),
         }
     }
 
@@ -325,6 +329,20 @@ impl Stream {
         let mut control = self.control();
         control.wishes.get_or_insert_default().reset = true;
         Self::notify(control);
+    }
+
+    /// Clients that are asked to leave are told to come back after a time of
+    /// this range, each after another. The first range stands.
+    pub(crate) fn part_with(&self, least: Duration, most: Duration) {
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let _ = self.farewell.set((millis(least), millis(most)));
+    }
+
+    /// When the next client that leaves is to come back, in milliseconds.
+    pub(crate) fn farewell(&self) -> Option<u64> {
+        let (least, most) = *self.farewell.get()?;
+        let (least, most) = (u64::from(least), u64::from(most));
+        Some(fastrand::u64(least..=most.max(least)))
     }
 
     /// Asks it to let another process have its upstream, if one wants it.

@@ -11,7 +11,7 @@ use proptest::sample::{select, subsequence};
 use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{
     Balance, DiskJournal, DiskSync, Drain, HealthCheck, JournalSettings, Limits, Listener,
-    OnJournalLoss, RedisJournal, RedisTopology, Route, Upstream,
+    OnJournalLoss, Operations, RedisJournal, RedisTopology, Route, Upstream,
 };
 use tower_sse::resume::settings::{
     BufferSettings, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
@@ -121,6 +121,7 @@ fn config() -> impl Strategy<Value = Config> {
                 limits,
                 upstreams: with_urls(upstreams, &routes),
                 routes,
+                operations: Operations::default(),
             },
         )
 }
@@ -146,6 +147,7 @@ fn listeners() -> impl Strategy<Value = Vec<Listener>> {
         let listener = |address: &str| Listener {
             address: address.parse().expect("an address"),
             tls: None,
+            reuse_port: address.starts_with('['),
         };
         addresses.into_iter().map(listener).collect()
     })
@@ -206,7 +208,9 @@ fn redis() -> impl Strategy<Value = RedisJournal> {
 }
 
 fn drain() -> impl Strategy<Value = Drain> {
-    (millis(0, 99_999), millis(0, 99_999)).prop_map(|(a, b)| Drain {
+    let retry = option::of((millis(1, 999), millis(1000, 99_999)));
+    (millis(0, 99_999), millis(0, 99_999), retry).prop_map(|(a, b, retry)| Drain {
+        retry,
         deadline: a.max(b),
         spread: a.min(b),
     })

@@ -12,10 +12,10 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{
-    Balance, Config, Drain, JournalSettings, Limits, Listener, Route, Tls, Upstream,
+    Balance, Config, Drain, JournalSettings, Limits, Listener, Operations, Route, Tls, Upstream,
 };
+use tower_sse::proxy::{Control, Server};
 use tower_sse::resume::settings::Settings;
 
 /// Long enough never to be reached by a test that works.
@@ -25,6 +25,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) control: Control,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -47,6 +48,7 @@ pub(crate) fn config<S: AsRef<str>>(servers: &[S]) -> Config {
         drain: Drain {
             deadline: LONG,
             spread: Duration::ZERO,
+            retry: None,
         },
         limits: Limits {
             buffered_bytes: 1 << 20,
@@ -56,6 +58,7 @@ pub(crate) fn config<S: AsRef<str>>(servers: &[S]) -> Config {
         },
         upstreams: BTreeMap::from([("app".to_owned(), upstream(servers))]),
         routes: vec![route("/", "app")],
+        operations: Operations::default(),
     }
 }
 
@@ -63,6 +66,7 @@ pub(crate) fn listener(tls: Option<Tls>) -> Listener {
     Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         tls,
+        reuse_port: false,
     }
 }
 
@@ -113,12 +117,14 @@ impl Proxy {
         }
         let (stop, stopped) = oneshot::channel();
         let (addr, admin) = (server.listeners()[0], server.admin().unwrap());
+        let control = server.control();
         let task = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         Self {
             addr,
             admin,
+            control,
             stop: Some(stop),
             task,
         }

@@ -5,10 +5,14 @@
     reason = "a test that cannot go on should stop there"
 )]
 
+#[path = "../support/browser.rs"]
+mod browser;
 mod harness;
+mod process;
 #[path = "../support/upstream.rs"]
 mod upstream;
 
+mod access_log;
 mod admin;
 mod bind;
 mod bytes;
@@ -17,10 +21,13 @@ mod drain;
 mod errors;
 mod failover;
 mod handover;
+mod hangup;
 mod headers;
 mod health;
 mod http2;
 mod https_upstream;
 mod limits;
+mod reload;
+mod restart;
 mod streams;
 mod tls;

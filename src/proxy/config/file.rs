@@ -8,15 +8,17 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::journal;
 use super::listener;
-use super::model::{Config, Drain, JournalSettings, Limits, Listener};
+use super::model::{Config, Drain, JournalSettings, Limits, Listener, Operations};
+use super::operation;
 use super::route;
 use super::section::Section;
+use super::sse;
 use super::tree::Node;
 use super::upstream;
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 11] = [
     "listeners",
     "admin",
     "journal",
@@ -25,6 +27,9 @@ const KEYS: [&str; 8] = [
     "upstreams",
     "defaults",
     "routes",
+    operation::KEYS[0],
+    operation::KEYS[1],
+    operation::KEYS[2],
 ];
 
 /// Where the proxy listens if nothing is said: on this machine only.
@@ -53,6 +58,7 @@ pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
         limits,
         upstreams,
         routes,
+        operations: operation::read(&top, folder)?,
     };
     check_admin(&top, &config)?;
     check_buffers(&top, &config)?;
@@ -69,6 +75,7 @@ pub(super) fn single(listen: SocketAddr, url: &str) -> Result<Config> {
         listeners: vec![Listener {
             address: listen,
             tls: None,
+            reuse_port: false,
         }],
         admin: None,
         journal: JournalSettings::default(),
@@ -76,6 +83,7 @@ pub(super) fn single(listen: SocketAddr, url: &str) -> Result<Config> {
         limits: Limits::default(),
         upstreams,
         routes: vec![route::everything(name)],
+        operations: Operations::default(),
     })
 }
 
@@ -83,11 +91,12 @@ fn default_listeners() -> Vec<Listener> {
     vec![Listener {
         address: SocketAddr::from(DEFAULT_LISTENER),
         tls: None,
+        reuse_port: false,
     }]
 }
 
 fn read_drain(node: &Node) -> Result<Drain> {
-    let section = Section::open(node, &["deadline", "spread"])?;
+    let section = Section::open(node, &["deadline", "spread", "retry"])?;
     let default = Drain::default();
     let deadline = section
         .read("deadline", Node::duration)?
@@ -104,7 +113,12 @@ fn read_drain(node: &Node) -> Result<Drain> {
             node.shown()
         )));
     }
-    Ok(Drain { deadline, spread })
+    let retry = section.read_or_off("retry", sse::retry)?;
+    Ok(Drain {
+        deadline,
+        spread,
+        retry: retry.map(|range| range.into_inner()),
+    })
 }
 
 fn read_limits(node: &Node) -> Result<Limits> {

@@ -45,12 +45,17 @@ pub(super) fn read_admin(node: &Node) -> Result<Option<SocketAddr>> {
 }
 
 fn read(node: &Node, folder: &Path) -> Result<Listener> {
-    let section = Section::open(node, &["address", "tls"])?;
+    let section = Section::open(node, &["address", "tls", "reuse_port"])?;
     let Some(address) = section.read("address", address)? else {
         return Err(node.error("has no `address`; write one, such as 0.0.0.0:8080"));
     };
     let tls = section.read_or_off("tls", |node| read_tls(node, folder))?;
-    Ok(Listener { address, tls })
+    let reuse_port = section.read("reuse_port", |node| node.word(&super::operation::SWITCH))?;
+    Ok(Listener {
+        address,
+        tls,
+        reuse_port: reuse_port.unwrap_or_default(),
+    })
 }
 
 fn address(node: &Node) -> Result<SocketAddr> {

@@ -31,6 +31,7 @@ mod file;
 mod journal;
 mod listener;
 pub mod model;
+mod operation;
 mod print;
 mod redis_url;
 mod route;
@@ -47,6 +48,7 @@ use std::path::Path;
 
 pub use error::ConfigError;
 pub use model::Config;
+use sha2::{Digest, Sha256};
 
 use environment::Environment;
 use tree::Node;
@@ -89,6 +91,16 @@ impl Config {
     /// this; anything else is `<hidden>`, which is refused when it is read.
     pub fn to_yaml(&self) -> String {
         print::yaml(self)
+    }
+
+    /// What tells this configuration from others: a hash of what [`to_yaml`]
+    /// prints. So it is the same wherever the same is in force, and a secret
+    /// that is changed changes nothing about it.
+    ///
+    /// [`to_yaml`]: Self::to_yaml
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(self.to_yaml());
+        digest.iter().take(6).map(|b| format!("{b:02x}")).collect()
     }
 
     /// What is valid but probably not meant, or worth knowing: one line each.

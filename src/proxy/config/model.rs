@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{Method, Uri};
 
+pub use super::operation::{AccessFormat, AccessLog, Operations, Reload};
 pub use super::secret::Secret;
 use crate::resume::settings::Settings;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     /// First match wins. At least one.
     pub routes: Vec<Route>,
+    /// How the process is run and watched.
+    pub operations: Operations,
 }
 
 /// One listening socket.
@@ -36,6 +39,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// With it, TLS only; without it, cleartext HTTP/1.1 and h2c.
     pub tls: Option<Tls>,
+    /// Another process may listen at the same address. Default: no.
+    pub reuse_port: bool,
 }
 
 /// PEM files of one TLS listener.
@@ -56,6 +61,9 @@ pub struct Drain {
     pub deadline: Duration,
     /// Live GET streams are closed at random moments within it. Default 10 s.
     pub spread: Duration,
+    /// From when to when their clients are told, each at random, to come back:
+    /// the last thing they are sent. Default: they are not told.
+    pub retry: Option<(Duration, Duration)>,
 }
 
 impl Default for Drain {
@@ -63,6 +71,7 @@ impl Default for Drain {
         Self {
             deadline: Duration::from_secs(30),
             spread: Duration::from_secs(10),
+            retry: None,
         }
     }
 }

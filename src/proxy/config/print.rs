@@ -7,7 +7,7 @@ use super::model::{
     Upstream,
 };
 use super::units::{format_duration, format_range, format_size};
-use super::{answer, journal, sse, upstream, warning};
+use super::{answer, journal, operation, sse, upstream, warning};
 use crate::resume::settings::{BufferSettings, KeySettings, NameSource, Settings};
 use crate::stream::policy::{Join, Linger, Marker};
 
@@ -26,6 +26,9 @@ pub(super) fn yaml(config: &Config) -> String {
     page.line(0, "drain:");
     page.pair(1, "deadline", &format_duration(config.drain.deadline));
     page.pair(1, "spread", &format_duration(config.drain.spread));
+    let retry = config.drain.retry.map(|(least, most)| least..=most);
+    page.pair(1, "retry", &or_off(retry.as_ref(), format_range));
+    operation::print(&mut page, &config.operations);
     print_limits(&mut page, config);
     print_upstreams(&mut page, config);
     page.line(0, "routes:");
@@ -37,6 +40,7 @@ pub(super) fn yaml(config: &Config) -> String {
 
 fn print_listener(page: &mut Page, listener: &Listener) {
     page.line(1, &format!("- address: \"{}\"", listener.address));
+    page.pair(2, "reuse_port", &listener.reuse_port.to_string());
     let Some(tls) = &listener.tls else {
         page.pair(2, "tls", "~");
         return;
@@ -274,16 +278,16 @@ fn print_supervision(page: &mut Page, sse: &Settings) {
 // === YAML ===
 
 #[derive(Debug, Default)]
-struct Page {
+pub(super) struct Page {
     text: String,
 }
 
 impl Page {
-    fn line(&mut self, depth: usize, line: &str) {
+    pub(super) fn line(&mut self, depth: usize, line: &str) {
         let _ = writeln!(self.text, "{:1$}{line}", "", depth * 2);
     }
 
-    fn pair(&mut self, depth: usize, key: &str, value: &str) {
+    pub(super) fn pair(&mut self, depth: usize, key: &str, value: &str) {
         self.line(depth, &format!("{key}: {value}"));
     }
 }
@@ -305,7 +309,7 @@ fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
 }
 
 /// A double-quoted scalar. `$` is doubled, as values are expanded when read.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     quote_key(&text.replace('$', "$$"))
 }
 

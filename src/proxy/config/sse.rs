@@ -208,7 +208,7 @@ fn heartbeat(node: &Node) -> Result<Duration> {
     )))
 }
 
-fn retry(node: &Node) -> Result<RangeInclusive<Duration>> {
+pub(super) fn retry(node: &Node) -> Result<RangeInclusive<Duration>> {
     let Some(range) = units::parse_range(node.text()?) else {
         return Err(node.error(format!(
             "{} is not a duration or a range of two; write 3s or 2s..5s",

@@ -1,0 +1,80 @@
+//! Who asked for what, and what came of it: one line per request, and two per
+//! event stream, when it begins and when it ends.
+//!
+//! A line holds no query, no headers and no ids of streams: nothing that would
+//! let its reader in where he has no business. With no log, a request passes
+//! through here for the price of a look at two pointers; an event, with one,
+//! costs an addition.
+
+mod body;
+mod entry;
+mod line;
+mod service;
+mod sink;
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderName;
+use prometheus_client::metrics::counter::Counter;
+
+pub(crate) use self::body::AccessBody;
+pub(crate) use self::service::Recording;
+pub(crate) use self::sink::Sink;
+use super::config::model::{AccessLog, Operations};
+
+/// Where requests are noted now, and by which header they are named.
+#[derive(Debug)]
+pub(crate) struct Register {
+    sink: ArcSwapOption<Sink>,
+    request_id: ArcSwapOption<HeaderName>,
+    dropped: Counter,
+}
+
+/// Told by the router which route a request took.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RouteTaken(Arc<OnceLock<String>>);
+
+impl Register {
+    /// Opens the log, if there is to be one. `dropped` counts lines that could
+    /// not be written in time.
+    pub(crate) fn open(operations: &Operations, dropped: Counter) -> io::Result<Self> {
+        let register = Self {
+            sink: ArcSwapOption::empty(),
+            request_id: ArcSwapOption::empty(),
+            dropped,
+        };
+        let sink = register.prepare(operations.access_log.as_ref())?;
+        register.replace(operations, sink);
+        Ok(register)
+    }
+
+    /// A log that can take the place of the one there is.
+    pub(crate) fn prepare(&self, log: Option<&AccessLog>) -> io::Result<Option<Sink>> {
+        log.map(|log| Sink::open(log, self.dropped.clone()))
+            .transpose()
+    }
+
+    /// From now on lines go there.
+    pub(crate) fn replace(&self, operations: &Operations, sink: Option<Sink>) {
+        self.sink.store(sink.map(Arc::new));
+        let name = operations.request_id.clone();
+        self.request_id.store(name.map(Arc::new));
+    }
+
+    /// Writes what there is, and nothing any more.
+    pub(crate) fn close(&self) {
+        self.sink.store(None);
+    }
+}
+
+impl RouteTaken {
+    pub(crate) fn set(&self, path: &str) {
+        let _ = self.0.set(path.to_owned());
+    }
+
+    fn get(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}

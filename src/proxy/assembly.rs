@@ -1,0 +1,292 @@
+//! What a configuration turns into, sockets aside, and how the next one takes
+//! its place.
+//!
+//! The engine, with every stream in it, and the metrics are there before the
+//! first configuration and outlive each. The rest is replaced: first a [`Plan`]
+//! is made of a configuration, which can fail and changes nothing; then it is
+//! adopted, which cannot fail.
+
+use std::collections::BTreeMap;
+use std::io::Error as IoError;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+use tower_layer::Layer;
+
+use super::admin::Admin;
+use super::balance::{Balance, Server as Backend};
+use super::config::Config;
+use super::config::model::{self, Upstream};
+use super::forward::{Dial, Forward, client_tls};
+use super::health::Check;
+use super::journal;
+use super::metrics::Metrics;
+use super::router::{Route, Router};
+use super::target::Target;
+use crate::journal::JournalError;
+use crate::resume::{Engine, RequestBody, SseLayer};
+
+/// What a request is sent on by.
+type Forwarding = Forward<RequestBody<Incoming>>;
+/// What a route leads to.
+type Leading = Target<RequestBody<Incoming>>;
+
+/// Everything a configuration turns into, sockets aside.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    pub(crate) router: Router,
+    pub(crate) engine: Engine,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) admin: Arc<Admin>,
+    upstreams: BTreeMap<String, Arc<Connected>>,
+    /// By the route's name. Of routes with the same, only the first is reached.
+    targets: BTreeMap<String, Leading>,
+}
+
+/// What is to take the place of what is there.
+pub(crate) struct Plan {
+    upstreams: BTreeMap<String, Arc<Connected>>,
+    targets: BTreeMap<String, Leading>,
+    /// Where targets that stay are to lead.
+    leads: Vec<(Leading, Forwarding)>,
+    routes: Vec<Route>,
+}
+
+/// An upstream, and what is known about its servers.
+#[derive(Debug)]
+struct Connected {
+    settings: Upstream,
+    balance: Arc<Balance>,
+    forward: Forwarding,
+    /// Those not begun yet.
+    checks: Mutex<Vec<Check>>,
+    stop: CancellationToken,
+}
+
+/// Why a configuration cannot be put together.
+#[derive(Debug)]
+pub(crate) enum AssemblyError {
+    /// A route leads to an upstream that is not there.
+    UnknownUpstream(String),
+    /// A server's URI has no scheme or no authority, or a check no valid path.
+    InvalidUpstream(String),
+    /// An `https` upstream, and no authority to verify it by.
+    Roots(IoError),
+    /// The journal cannot be used.
+    Journal(JournalError),
+}
+
+// === impl Assembly ===
+
+impl Assembly {
+    pub(crate) fn new(config: &Config) -> Result<Self, AssemblyError> {
+        let metrics = Arc::new(Metrics::new());
+        let journal = journal::open(&config.journal).map_err(AssemblyError::Journal)?;
+        let engine = Engine::with_journal(config.limits.buffered_bytes, journal);
+        let mut assembly = Self {
+            router: Router::new([]),
+            admin: Arc::new(Admin::new(Arc::clone(&metrics), Vec::new(), engine.clone())),
+            engine,
+            metrics,
+            upstreams: BTreeMap::new(),
+            targets: BTreeMap::new(),
+        };
+        let plan = assembly.plan(config)?;
+        assembly.adopt(plan);
+        Ok(assembly)
+    }
+
+    /// What a configuration would make of this.
+    pub(crate) fn plan(&self, config: &Config) -> Result<Plan, AssemblyError> {
+        let mut plan = Plan {
+            upstreams: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            leads: Vec::new(),
+            routes: Vec::with_capacity(config.routes.len()),
+        };
+        for (name, settings) in &config.upstreams {
+            let connected = self.connected(name, settings)?;
+            plan.upstreams.insert(name.clone(), connected);
+        }
+        for route in &config.routes {
+            let upstream = plan
+                .upstreams
+                .get(&route.upstream)
+                .ok_or_else(|| AssemblyError::UnknownUpstream(route.upstream.clone()))?;
+            let name = name(route);
+            let target = self.target(&name, upstream.forward.clone(), &mut plan.leads);
+            // Resumable streams: one engine for all routes, so that its limits
+            // and its drain span them; settings and counters of the route.
+            let layer = SseLayer::with_settings(route.sse.clone())
+                .engine(self.engine.clone())
+                .name(&name)
+                .observer(self.metrics.route(&route.path));
+            plan.routes
+                .push(Route::new(route, layer.layer(target.clone())));
+            plan.targets.entry(name).or_insert(target);
+        }
+        Ok(plan)
+    }
+
+    /// An upstream that stays as it is keeps its connections, its servers'
+    /// health and its checks.
+    fn connected(&self, name: &str, settings: &Upstream) -> Result<Arc<Connected>, AssemblyError> {
+        let kept = self.upstreams.get(name);
+        match kept {
+            Some(kept) if kept.settings == *settings => Ok(Arc::clone(kept)),
+            _ => {
+                let connected = Connected::new(name, settings, &self.metrics)?;
+                if let Some(kept) = kept {
+                    connected.inherit(kept);
+                }
+                Ok(Arc::new(connected))
+            }
+        }
+    }
+
+    fn target(
+        &self,
+        name: &str,
+        forward: Forwarding,
+        leads: &mut Vec<(Leading, Forwarding)>,
+    ) -> Leading {
+        match self.targets.get(name) {
+            Some(target) if !leads.iter().any(|(taken, _)| taken.is(target)) => {
+                leads.push((target.clone(), forward));
+                target.clone()
+            }
+            _ => Target::new(forward),
+        }
+    }
+
+    /// Puts a plan in the place of what is there. Requests on their way are not
+    /// concerned, nor are streams, until they lose their upstream.
+    pub(crate) fn adopt(&mut self, plan: Plan) {
+        for (target, forward) in plan.leads {
+            target.lead_to(forward);
+        }
+        self.router.replace(plan.routes);
+        self.targets = plan.targets;
+        let before = std::mem::replace(&mut self.upstreams, plan.upstreams);
+        for (upstream, server) in servers(&before) {
+            if !servers(&self.upstreams).any(|kept| kept == (upstream, server)) {
+                self.metrics.server_gone(upstream, server);
+            }
+        }
+        let balances = self.upstreams.iter();
+        let balances = balances.map(|(name, c)| (name.clone(), Arc::clone(&c.balance)));
+        self.admin.lead_to(balances.collect());
+    }
+
+    /// Begins the health checks that have not begun, in the runtime that this
+    /// is called in. They end with their upstream.
+    pub(crate) fn check_servers(&self) {
+        for connected in self.upstreams.values() {
+            let checks = connected.checks.lock();
+            let checks = std::mem::take(&mut *checks.unwrap_or_else(PoisonError::into_inner));
+            for check in checks {
+                tokio::spawn(check.run(connected.stop.clone()));
+            }
+        }
+    }
+}
+
+/// Every server by its upstream's name and its own.
+fn servers(upstreams: &BTreeMap<String, Arc<Connected>>) -> impl Iterator<Item = (&str, &str)> {
+    upstreams.iter().flat_map(|(name, connected)| {
+        let servers = connected.settings.servers.iter();
+        let labels = servers.filter_map(|uri| uri.authority());
+        labels.map(|label| (name.as_str(), label.as_str()))
+    })
+}
+
+/// What a route is known by after a restart, after a reload, and to other
+/// replicas: what it matches, not where in the file it stands.
+fn name(route: &model::Route) -> String {
+    let methods = route.methods.iter().flatten().map(http::Method::as_str);
+    let methods: Vec<_> = methods.collect();
+    let host = route.host.as_deref().unwrap_or("*");
+    format!("{} {host} {}", methods.join(","), route.path)
+}
+
+// === impl Connected ===
+
+impl Connected {
+    fn new(name: &str, settings: &Upstream, metrics: &Metrics) -> Result<Self, AssemblyError> {
+        let (balance, dial) = connect(name, settings, metrics)?;
+        let checks = health_checks(name, settings, &balance, &dial)?;
+        Ok(Self {
+            forward: Forward::new(
+                name,
+                Arc::clone(&balance),
+                dial,
+                settings.connect_timeout,
+                settings.response_timeout,
+            ),
+            settings: settings.clone(),
+            balance,
+            checks: Mutex::new(checks),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// Takes over what is known about servers that stay. With no checks nobody
+    /// would ever find that one is back.
+    fn inherit(&self, before: &Self) {
+        if self.settings.health_check.is_none() {
+            return;
+        }
+        for server in self.balance.servers() {
+            let same = before.balance.servers().iter().find(|old| {
+                old.scheme() == server.scheme() && old.authority() == server.authority()
+            });
+            if same.is_some_and(|old| !old.is_healthy()) {
+                server.set_healthy(false);
+            }
+        }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn connect(
+    name: &str,
+    upstream: &Upstream,
+    metrics: &Metrics,
+) -> Result<(Arc<Balance>, Dial), AssemblyError> {
+    let invalid = || AssemblyError::InvalidUpstream(name.to_owned());
+    let mut servers = Vec::new();
+    for uri in &upstream.servers {
+        let label = uri.authority().ok_or_else(invalid)?;
+        let up = metrics.server_up(name, label.as_str());
+        servers.push(Backend::new(uri, up).ok_or_else(invalid)?);
+    }
+    let https = upstream
+        .servers
+        .iter()
+        .any(|uri| uri.scheme_str() == Some("https"));
+    let tls = client_tls(https).map_err(AssemblyError::Roots)?;
+    let dial = Dial::new(tls, upstream.connect_timeout, metrics.connects(name));
+    Ok((Arc::new(Balance::new(upstream.balance, servers)), dial))
+}
+
+fn health_checks(
+    name: &str,
+    upstream: &Upstream,
+    balance: &Balance,
+    dial: &Dial,
+) -> Result<Vec<Check>, AssemblyError> {
+    let Some(settings) = &upstream.health_check else {
+        return Ok(Vec::new());
+    };
+    let check = |server| {
+        Check::new(name, server, settings, dial.clone())
+            .ok_or_else(|| AssemblyError::InvalidUpstream(name.to_owned()))
+    };
+    balance.servers().iter().map(check).collect()
+}

@@ -1,0 +1,341 @@
+//! A proxy that serves, and how a reload changes what it serves.
+//!
+//! Each listener is a [`Door`]: a task that accepts, and the phase its
+//! connections are in. A reload opens doors, closes doors, and changes what
+//! those that stay lead to; everything that can fail comes before anything is
+//! changed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use super::BindError;
+use super::access_log::Register;
+use super::assembly::{Assembly, Plan};
+use super::config::model::{self, Config, Limits};
+use super::connection::Protocol;
+use super::listener::{Listener, acceptor};
+use super::phase::{Phase, PhaseWatch, Phases};
+
+/// How long the streams' own end may outlast the deadline.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What begins to accept at a listener.
+pub(super) type Open = Box<dyn Fn(Listener, PhaseWatch) + Send>;
+
+/// A proxy that serves.
+pub(super) struct Serving {
+    config: Config,
+    assembly: Assembly,
+    register: Arc<Register>,
+    open: Open,
+    shared: Shared,
+    doors: Vec<Door>,
+    /// Of doors that were closed, until nobody is left behind them.
+    closed: Vec<Arc<Phases>>,
+}
+
+/// What the doors share, and a reload changes.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) protocol: Arc<ArcSwap<Protocol>>,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) handover: bool,
+}
+
+/// One listener, as it was asked for.
+struct Door {
+    settings: model::Listener,
+    tls: Arc<ArcSwapOption<TlsAcceptor>>,
+    phases: Arc<Phases>,
+}
+
+/// Why a reload was refused. Nothing has changed.
+#[derive(Debug)]
+pub struct ReloadError(Cause);
+
+#[derive(Debug)]
+enum Cause {
+    /// What a running process cannot change.
+    Fixed(&'static str),
+    Bind(BindError),
+    Stopped,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(config: &Config, handover: bool) -> Self {
+        Self {
+            protocol: Arc::new(ArcSwap::from_pointee(Protocol::new(
+                config.limits,
+                handover,
+            ))),
+            slots: Arc::new(Semaphore::new(slots(config))),
+            handover,
+        }
+    }
+
+    /// Connections that are there stay, even above a lower limit; then no new
+    /// ones come in until there are fewer.
+    fn limit(&self, limits: Limits, before: usize, after: usize) {
+        self.protocol
+            .store(Arc::new(Protocol::new(limits, self.handover)));
+        if after > before {
+            self.slots.add_permits(after - before);
+        }
+        let surplus = u32::try_from(before.saturating_sub(after)).unwrap_or(u32::MAX);
+        if surplus > 0 {
+            let slots = Arc::clone(&self.slots);
+            tokio::spawn(async move {
+                if let Ok(surplus) = slots.acquire_many(surplus).await {
+                    surplus.forget();
+                }
+            });
+        }
+    }
+}
+
+/// Every door takes its slot before it accepts.
+fn slots(config: &Config) -> usize {
+    let slots = config.limits.connections.max(config.listeners.len());
+    slots.min(Semaphore::MAX_PERMITS)
+}
+
+// === impl Serving ===
+
+impl Serving {
+    pub(super) fn begin(
+        config: Config,
+        assembly: Assembly,
+        register: Arc<Register>,
+        listeners: Vec<Listener>,
+        shared: Shared,
+        open: Open,
+    ) -> Self {
+        assembly.check_servers();
+        let mut serving = Self {
+            assembly,
+            register,
+            open,
+            shared,
+            doors: Vec::new(),
+            closed: Vec::new(),
+            config,
+        };
+        let settings = serving.config.listeners.clone();
+        for (settings, listener) in settings.into_iter().zip(listeners) {
+            let door = serving.door(settings, listener);
+            serving.doors.push(door);
+        }
+        serving.note(&serving.config);
+        serving
+    }
+
+    /// Opens a door.
+    fn door(&self, settings: model::Listener, listener: Listener) -> Door {
+        let (phases, phase) = Phases::new();
+        let tls = listener.acceptors();
+        (self.open)(listener, phase);
+        Door {
+            settings,
+            tls,
+            phases: Arc::new(phases),
+        }
+    }
+
+    /// Puts another configuration in the place of this one, or says why not,
+    /// and leaves everything as it is.
+    pub(super) fn reload(&mut self, config: Config) -> Result<(), ReloadError> {
+        self.refuse_fixed(&config)?;
+        let prepared = self.prepare(&config);
+        let (plan, entrances) = prepared.map_err(|error| ReloadError(Cause::Bind(error)))?;
+        let operations = &config.operations;
+        let log = self.register.prepare(operations.access_log.as_ref());
+        let log = log.map_err(|error| ReloadError(Cause::Bind(BindError::access_log(error))))?;
+
+        // Opened anew in any case: the file may have been moved away.
+        self.register.replace(operations, log);
+        self.assembly.adopt(plan);
+        self.assembly.check_servers();
+        self.assembly
+            .engine
+            .set_buffered_bytes(config.limits.buffered_bytes);
+        let (before, after) = (slots(&self.config), slots(&config));
+        self.shared.limit(config.limits, before, after);
+        self.enter(&config, entrances);
+        self.note(&config);
+        self.config = config;
+        Ok(())
+    }
+
+    /// Opens and closes doors, and changes those that stay.
+    fn enter(&mut self, config: &Config, entrances: Vec<Entrance>) {
+        let doors = std::mem::take(&mut self.doors);
+        let mut doors: Vec<_> = doors.into_iter().map(Some).collect();
+        for (settings, entrance) in config.listeners.iter().zip(entrances) {
+            let door = match entrance {
+                Entrance::Kept(at, tls) => {
+                    let door = doors.get_mut(at).and_then(Option::take);
+                    door.map(|door| door.changed(settings, tls))
+                }
+                Entrance::New(listener) => Some(self.door(settings.clone(), listener)),
+            };
+            self.doors.extend(door);
+        }
+        for door in doors.into_iter().flatten() {
+            self.close(&door, config.drain.deadline);
+        }
+    }
+
+    /// Says what is in force.
+    fn note(&self, config: &Config) {
+        self.assembly.metrics.configured(&config.fingerprint());
+    }
+
+    fn refuse_fixed(&self, config: &Config) -> Result<(), ReloadError> {
+        let fixed = |changed: bool, key| {
+            let refused = ReloadError(Cause::Fixed(key));
+            if changed { Err(refused) } else { Ok(()) }
+        };
+        fixed(self.config.journal != config.journal, "journal")?;
+        fixed(self.config.admin != config.admin, "admin.address")?;
+        let differs = |new: &model::Listener| {
+            let same = |door: &&Door| door.settings.address == new.address;
+            let door = self.doors.iter().find(same);
+            door.is_some_and(|door| door.settings.reuse_port != new.reuse_port)
+        };
+        let changed = config.listeners.iter().any(differs);
+        fixed(changed, "listeners[].reuse_port")
+    }
+
+    /// Everything that can fail.
+    fn prepare(&self, config: &Config) -> Result<(Plan, Vec<Entrance>), BindError> {
+        let mut taken = vec![false; self.doors.len()];
+        let mut entrances = Vec::with_capacity(config.listeners.len());
+        for listener in &config.listeners {
+            let mut doors = self.doors.iter().zip(&mut taken).enumerate();
+            let stays = doors
+                .find(|(_, (door, taken))| !**taken && door.settings.address == listener.address);
+            entrances.push(match stays {
+                Some((at, (_, taken))) => {
+                    *taken = true;
+                    Entrance::Kept(at, acceptor(listener)?)
+                }
+                None => Entrance::New(Listener::bind(listener)?),
+            });
+        }
+        Ok((self.assembly.plan(config)?, entrances))
+    }
+
+    /// Closes a door. Who is behind it may finish until the deadline.
+    fn close(&mut self, door: &Door, deadline: Duration) {
+        let address = door.settings.address;
+        tracing::info!(%address, ?deadline, "no longer listening; connections are drained");
+        door.phases.announce(Phase::Draining);
+        self.closed.retain(|phases| phases.watched() > 0);
+        self.closed.push(Arc::clone(&door.phases));
+        let phases = Arc::clone(&door.phases);
+        tokio::spawn(async move {
+            let left = tokio::time::timeout(deadline, phases.unwatched());
+            if left.await.is_err() {
+                phases.announce(Phase::Aborted);
+            }
+        });
+    }
+
+    /// Ends it all, in order.
+    pub(super) async fn drain(mut self) {
+        let model::Drain {
+            deadline,
+            spread,
+            retry,
+        } = self.config.drain;
+        tracing::info!(?spread, ?deadline, "draining");
+        if let Some((least, most)) = retry {
+            self.assembly.engine.part_with(least..=most);
+        }
+        // Readiness goes first, so that no balancer sends more clients. Then
+        // the connections are told, and only then do streams end: a client
+        // whose stream ended on a connection that may live on would come back
+        // on it.
+        self.assembly.admin.drain();
+        let mut all = std::mem::take(&mut self.closed);
+        all.extend(self.doors.iter().map(|door| Arc::clone(&door.phases)));
+        for phases in &all {
+            phases.announce(Phase::Draining);
+        }
+        let streams = self.assembly.engine.drain(spread, deadline);
+        let (_, gone) = tokio::join!(
+            tokio::time::timeout(deadline.saturating_add(GRACE), streams),
+            tokio::time::timeout(deadline, unwatched(&all)),
+        );
+        if gone.is_err() {
+            let left: usize = all.iter().map(|phases| phases.watched()).sum();
+            tracing::warn!(connections = left, "the drain deadline cuts connections");
+            for phases in &all {
+                phases.announce(Phase::Aborted);
+            }
+            unwatched(&all).await;
+        }
+        self.register.close();
+    }
+}
+
+/// A listener of the new configuration.
+enum Entrance {
+    /// The door that stays, and its TLS from now on.
+    Kept(usize, Option<TlsAcceptor>),
+    New(Listener),
+}
+
+// === impl Door ===
+
+impl Door {
+    fn changed(mut self, settings: &model::Listener, tls: Option<TlsAcceptor>) -> Self {
+        self.tls.store(tls.map(Arc::new));
+        self.settings = settings.clone();
+        self
+    }
+}
+
+async fn unwatched(all: &[Arc<Phases>]) {
+    for phases in all {
+        phases.unwatched().await;
+    }
+}
+
+// === impl ReloadError ===
+
+impl ReloadError {
+    pub(super) fn stopped() -> Self {
+        Self(Cause::Stopped)
+    }
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cause::Fixed(key) => write!(
+                f,
+                "{key} cannot be changed while the proxy runs; restart it, or put the key back"
+            ),
+            Cause::Bind(error) => error.fmt(f),
+            Cause::Stopped => f.write_str("the proxy is draining; start it again instead"),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            // Displayed as its own text already.
+            Cause::Bind(error) => error.source(),
+            Cause::Fixed(_) | Cause::Stopped => None,
+        }
+    }
+}
