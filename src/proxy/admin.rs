@@ -10,6 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
+use super::acme::Acmes;
 use super::balance::Balance;
 use super::metrics::{self, Metrics};
 use super::rescue::text;
@@ -21,6 +22,7 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     upstreams: Vec<(String, Arc<Balance>)>,
     engine: Engine,
+    acmes: Acmes,
     draining: AtomicBool,
 }
 
@@ -35,8 +37,14 @@ impl Admin {
             metrics,
             upstreams,
             engine,
+            acmes: Acmes::default(),
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// With certificates by ACME, until whose first one it is not ready.
+    pub(crate) fn certificates(self, acmes: Acmes) -> Self {
+        Self { acmes, ..self }
     }
 
     /// From now on `/readyz` says no, so that no new clients are sent here.
@@ -69,6 +77,9 @@ impl Admin {
             if !balance.is_available() {
                 let _ = writeln!(reasons, "upstream {name}: no healthy server");
             }
+        }
+        for complaint in self.acmes.complaints() {
+            let _ = writeln!(reasons, "{complaint}");
         }
         let (status, mut detail) = if reasons.is_empty() {
             (StatusCode::OK, "ready\n".to_owned())

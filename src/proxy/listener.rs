@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 use super::AssemblyError;
+use super::acme::Acmes;
 use super::config::model;
-use super::tls::{TlsError, server_config};
+use super::tls::{Termination, TlsError, TlsMetrics};
 
 /// Connections the kernel completes before they are accepted. After a restart
 /// every client comes back at once.
@@ -26,7 +26,16 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    door: Door,
+}
+
+/// How a listener's connections begin.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Door {
+    /// With it, by a TLS handshake.
+    pub(crate) tls: Option<Arc<Termination>>,
+    /// With it, requests are sent to this port, over TLS.
+    pub(crate) redirect: Option<u16>,
 }
 
 /// Why the proxy could not start.
@@ -48,16 +57,23 @@ enum Cause {
 }
 
 impl Listener {
-    pub(crate) fn bind(listener: &model::Listener) -> Result<Self, BindError> {
+    pub(crate) fn bind(
+        listener: &model::Listener,
+        acmes: &Acmes,
+        metrics: &TlsMetrics,
+    ) -> Result<Self, BindError> {
         let address = listener.address;
-        let tls = match &listener.tls {
-            Some(tls) => {
-                Some(server_config(tls).map_err(|error| BindError(Cause::Tls { address, error }))?)
-            }
-            None => None,
-        };
+        let terminated = listener.tls.as_ref().map(|tls| {
+            let acme = tls.acme.as_ref().and_then(|acme| acmes.of(acme));
+            Termination::new(address, tls, acme.cloned(), metrics.clone())
+        });
+        let tls = terminated.transpose();
+        let tls = tls.map_err(|error| BindError(Cause::Tls { address, error }))?;
         Ok(Self {
-            tls: tls.map(|config| TlsAcceptor::from(Arc::new(config))),
+            door: Door {
+                tls: tls.map(Arc::new),
+                redirect: listener.redirect_to_https,
+            },
             ..Self::bind_plain(address)?
         })
     }
@@ -68,7 +84,7 @@ impl Listener {
         Ok(Self {
             address: socket.local_addr().map_err(failed)?,
             socket,
-            tls: None,
+            door: Door::default(),
         })
     }
 
@@ -77,8 +93,8 @@ impl Listener {
         self.address
     }
 
-    pub(crate) fn tls(&self) -> Option<&TlsAcceptor> {
-        self.tls.as_ref()
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
     }
 
     /// The same socket, of whose clients the runtime that this is called in is
@@ -184,6 +200,7 @@ impl fmt::Display for BindError {
                  install ca-certificates or point SSL_CERT_FILE at a PEM file"
             ),
             Cause::Assembly(AssemblyError::Journal(error)) => error.fmt(f),
+            Cause::Assembly(AssemblyError::Acme(error)) => error.fmt(f),
         }
     }
 }

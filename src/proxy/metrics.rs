@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::tls::TlsMetrics;
 use crate::observe::{GapReason, Observer, Signal};
 
 /// What [`Metrics::encode`] writes.
@@ -45,6 +46,7 @@ pub struct Metrics {
     server_up: Family<Labels, Gauge>,
     requests: [Counter; 5],
     connections: ConnectionMetrics,
+    tls: TlsMetrics,
 }
 
 /// Counts one route's signals.
@@ -139,6 +141,7 @@ impl Metrics {
                 accepted: plain(r, "connections_accepted", "Client connections accepted"),
                 open: plain(r, "connections_open", "Client connections open"),
             },
+            tls: TlsMetrics::register(r),
             registry,
         }
     }
@@ -170,6 +173,11 @@ impl Metrics {
     /// Client connections.
     pub fn connections(&self) -> &ConnectionMetrics {
         &self.connections
+    }
+
+    /// Certificates and handshakes.
+    pub(crate) fn tls(&self) -> &TlsMetrics {
+        &self.tls
     }
 
     /// Counts a response head.

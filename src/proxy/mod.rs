@@ -6,19 +6,22 @@
 //! [`SseLayer`] an application would use.
 //!
 //! ```text
-//! server ─ Trace ─ CatchPanic ─ Rescue ─ Router ─┬─ SseLayer ─ Forward ─ upstream
-//!                                                └─ SseLayer ─ Forward ─ upstream
+//! server ─ Trace ─ CatchPanic ─ Rescue ─ Entrance ─ Router ─┬─ SseLayer ─ Forward ─ upstream
+//!                                                           └─ SseLayer ─ Forward ─ upstream
 //! ```
 //!
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
 //! adds [`arguments`] before it and [`process`] around it.
 
+mod acme;
 pub mod admin;
 pub mod arguments;
+mod arrival;
 pub mod balance;
 pub mod config;
 mod connection;
 pub mod demo;
+mod entrance;
 pub mod forward;
 mod handover;
 pub mod health;
@@ -50,10 +53,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use self::acme::{AcmeError, Acmes};
 use self::admin::Admin;
 use self::balance::{Balance, Server as Backend};
 use self::config::model::Upstream;
 pub use self::config::{Config, ConfigError};
+use self::entrance::{Entrance, Rules};
 use self::forward::{Dial, Forward, client_tls};
 use self::health::Check;
 pub use self::listener::BindError;
@@ -75,6 +80,8 @@ pub(crate) struct Assembly {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin: Arc<Admin>,
     pub(crate) checks: Vec<Check>,
+    pub(crate) acmes: Acmes,
+    pub(crate) rules: Arc<Rules>,
 }
 
 /// Why a configuration cannot be put together.
@@ -88,11 +95,14 @@ pub(crate) enum AssemblyError {
     Roots(IoError),
     /// The journal cannot be used.
     Journal(JournalError),
+    /// Certificates by ACME cannot be kept or made.
+    Acme(AcmeError),
 }
 
 impl Assembly {
     pub(crate) fn new(config: &Config) -> Result<Self, AssemblyError> {
         let metrics = Arc::new(Metrics::new());
+        let acmes = Acmes::new(&config.listeners, metrics.tls()).map_err(AssemblyError::Acme)?;
         let journal = journal::open(&config.journal).map_err(AssemblyError::Journal)?;
         let engine = Engine::with_journal(config.limits.buffered_bytes, journal);
         let mut forwards = BTreeMap::new();
@@ -121,10 +131,15 @@ impl Assembly {
 
         Ok(Self {
             router,
-            admin: Arc::new(Admin::new(Arc::clone(&metrics), balances, engine.clone())),
+            admin: Arc::new(
+                Admin::new(Arc::clone(&metrics), balances, engine.clone())
+                    .certificates(acmes.clone()),
+            ),
             engine,
             metrics,
             checks,
+            rules: Arc::new(Rules::new(&config.listeners, acmes.challenges())),
+            acmes,
         })
     }
 }
@@ -153,6 +168,7 @@ impl<S, B> Stack<B> for S where
 /// The stack that every client request goes through, outermost layer first.
 pub(crate) fn stack(
     router: Router,
+    rules: Arc<Rules>,
     metrics: Arc<Metrics>,
 ) -> impl Service<
     Request<Incoming>,
@@ -172,7 +188,8 @@ pub(crate) fn stack(
         // Failures become answers above the router: it passes on the error of
         // whatever service a route led to.
         .layer(Rescue)
-        .service(router)
+        // Before all routes: what belongs to none of them.
+        .service(Entrance::new(router, rules))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]

@@ -23,6 +23,7 @@ use super::connection::Protocol;
 use super::listener::{BindError, Listener};
 use super::metrics::Metrics;
 use super::phase::{Phase, PhaseWatch, Phases};
+use super::tls::Certificates;
 use super::workers::Workers;
 use super::{Assembly, Stack, stack};
 
@@ -75,7 +76,8 @@ impl Server {
     )]
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         let assembly = Assembly::new(&config)?;
-        let listeners = config.listeners.iter().map(Listener::bind);
+        let bind = |l| Listener::bind(l, &assembly.acmes, assembly.metrics.tls());
+        let listeners = config.listeners.iter().map(bind);
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             addresses: listeners.iter().map(Listener::address).collect(),
@@ -116,12 +118,22 @@ impl Server {
         self.admin.as_ref().map(Listener::address)
     }
 
+    /// The certificates of all listeners, which can be read again. They are when
+    /// their files change; this is for whoever does not want to wait.
+    pub fn certificates(&self) -> Certificates {
+        let doors = self.listeners.iter().map(Listener::door);
+        Certificates::new(doors.filter_map(|door| door.tls.clone()))
+    }
+
     /// Serves until `shutdown`, then drains and returns.
     ///
     /// If the future is dropped, connections are cut.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let stop = CancellationToken::new();
         let _stop_when_done = stop.clone().drop_guard();
+        self.assembly.acmes.spawn(&stop);
+        let watched = self.certificates().watch();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(watched));
         for check in self.assembly.checks {
             tokio::spawn(check.run(stop.clone()));
         }
@@ -134,7 +146,8 @@ impl Server {
         let workers = Arc::new(self.workers);
         let (phases, phase) = Phases::new();
         let metrics = self.assembly.metrics;
-        let stack = stack(self.assembly.router, Arc::clone(&metrics));
+        let rules = self.assembly.rules;
+        let stack = stack(self.assembly.router, rules, Arc::clone(&metrics));
         // Every loop takes its slot before it accepts.
         let slots = self.limits.connections.max(self.listeners.len());
         let gate = Gate {
@@ -209,7 +222,7 @@ where
             return;
         };
         let open = gate.metrics.connections().accepted();
-        let tls = listener.tls().cloned();
+        let door = listener.door().clone();
         let (protocol, stack, phase) = (
             Arc::clone(&gate.protocol),
             stack.clone(),
@@ -219,7 +232,7 @@ where
         gate.workers.next().spawn(async move {
             // To be told of a socket's readiness is a matter of one runtime.
             if let Ok(stream) = stream.and_then(TcpStream::from_std) {
-                protocol.serve(stream, addr, tls, stack, phase).await;
+                protocol.serve(stream, addr, door, stack, phase).await;
             }
             drop((slot, open));
         });

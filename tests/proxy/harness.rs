@@ -63,6 +63,7 @@ pub(crate) fn listener(tls: Option<Tls>) -> Listener {
     Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         tls,
+        redirect_to_https: None,
     }
 }
 

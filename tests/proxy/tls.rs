@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tower_sse::proxy::config::model::Tls;
+use tower_sse::proxy::config::model::{ClientCertificates, Tls};
 
 use crate::harness::{Proxy, config, listener};
 use crate::upstream::{Upstream, header};
@@ -61,14 +61,22 @@ impl Authority {
 
     fn listener(&self, client_ca: Option<PathBuf>) -> Tls {
         let (certificate, key) = self.issue("localhost");
-        let tls = Tls {
-            certificate: self.folder.join("server.pem"),
-            private_key: self.folder.join("server.key"),
-            client_ca,
-        };
-        std::fs::write(&tls.certificate, certificate).unwrap();
-        std::fs::write(&tls.private_key, key).unwrap();
-        tls
+        let files = [
+            self.folder.join("server.pem"),
+            self.folder.join("server.key"),
+        ];
+        std::fs::write(&files[0], certificate).unwrap();
+        std::fs::write(&files[1], key).unwrap();
+        let [certificate, private_key] = files;
+        Tls {
+            clients: client_ca.map(|ca| ClientCertificates {
+                ca,
+                required: true,
+                subject_header: None,
+                certificate_header: None,
+            }),
+            ..Tls::of(certificate, private_key)
+        }
     }
 
     fn client(&self, alpn: &str, identity: Option<(String, String)>) -> ClientConfig {

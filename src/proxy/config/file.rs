@@ -69,6 +69,7 @@ pub(super) fn single(listen: SocketAddr, url: &str) -> Result<Config> {
         listeners: vec![Listener {
             address: listen,
             tls: None,
+            redirect_to_https: None,
         }],
         admin: None,
         journal: JournalSettings::default(),
@@ -83,6 +84,7 @@ fn default_listeners() -> Vec<Listener> {
     vec![Listener {
         address: SocketAddr::from(DEFAULT_LISTENER),
         tls: None,
+        redirect_to_https: None,
     }]
 }
 

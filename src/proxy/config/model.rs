@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{Method, Uri};
 
 pub use super::secret::Secret;
+pub use super::tls::{Acme, CertificateFiles, Challenge, ClientCertificates, Tls, TlsVersion};
 use crate::resume::settings::Settings;
 
 /// A whole, valid `proxy.yaml`.
@@ -36,17 +37,13 @@ pub struct Listener {
     pub address: SocketAddr,
     /// With it, TLS only; without it, cleartext HTTP/1.1 and h2c.
     pub tls: Option<Tls>,
+    /// In clear only: clients are sent to this port of the same host over TLS.
+    pub redirect_to_https: Option<u16>,
 }
 
-/// PEM files of one TLS listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// Chain, leaf first.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub private_key: PathBuf,
-    /// If set, clients must present a certificate of one of these authorities.
-    pub client_ca: Option<PathBuf>,
+impl Listener {
+    /// Where clients look for TLS if they are told nothing else.
+    pub const HTTPS_PORT: u16 = 443;
 }
 
 /// How the process ends on SIGTERM.
