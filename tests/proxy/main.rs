@@ -9,9 +9,12 @@ mod harness;
 #[path = "../support/upstream.rs"]
 mod upstream;
 
+mod acme;
 mod admin;
 mod bind;
 mod bytes;
+mod certificates;
+mod client_certificates;
 mod direct;
 mod drain;
 mod errors;
@@ -22,5 +25,7 @@ mod health;
 mod http2;
 mod https_upstream;
 mod limits;
+mod pebble;
+mod redirect;
 mod streams;
 mod tls;

@@ -8,7 +8,8 @@ use instant_acme::{
     NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::cache::Cache;
 use super::challenges::{Challenges, Posted};
@@ -119,11 +120,8 @@ fn post(
     match kind {
         Challenge::Http01 => Ok(challenges.post_answer(&challenge.token, answer.as_str())),
         Challenge::TlsAlpn01 => {
-            let mut params = CertificateParams::new([name.to_owned()])?;
-            let proof = CustomExtension::new_acme_identifier(answer.digest().as_ref());
-            params.custom_extensions.push(proof);
-            let shown = self_signed(params)?;
-            Ok(challenges.post_certificate(name, shown.key))
+            let shown = proof(name, answer.digest().as_ref())?;
+            Ok(challenges.post_certificate(name, shown))
         }
     }
 }
@@ -155,18 +153,33 @@ async fn verdict(order: &mut Order) -> OrderError {
 /// What clients are shown until there is something better.
 pub(super) fn placeholder(domains: &[String]) -> Result<Certificate, String> {
     let params = CertificateParams::new(domains).map_err(|error| error.to_string())?;
-    self_signed(params).map_err(|error| error.to_string())
+    let (certificate, key) = self_signed(params).map_err(|error| error.to_string())?;
+    let made = Certificate::new(vec![certificate], key, &provider());
+    let made = made.map_err(|error| error.to_string())?;
+    made.ok_or_else(|| "it cannot be understood".to_owned())
 }
 
-fn self_signed(mut params: CertificateParams) -> Result<Certificate, OrderError> {
+/// What proves a name by its being shown (RFC 8737 §3).
+fn proof(name: &str, digest: &[u8]) -> Result<Arc<CertifiedKey>, OrderError> {
+    let mut params = CertificateParams::new([name.to_owned()])?;
+    let proof = CustomExtension::new_acme_identifier(digest);
+    params.custom_extensions.push(proof);
+    let (certificate, key) = self_signed(params)?;
+    // It is critical, and unknown to whoever would check certificate and key.
+    let key = provider().key_provider.load_private_key(key);
+    let key = key.map_err(|error| OrderError::Unusable(error.to_string()))?;
+    Ok(Arc::new(CertifiedKey::new(vec![certificate], key)))
+}
+
+fn self_signed(
+    mut params: CertificateParams,
+) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
     params.distinguished_name = DistinguishedName::new();
     params
         .distinguished_name
         .push(DnType::CommonName, "sse-proxy, self-signed");
     let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?;
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let made = Certificate::new(vec![certificate.der().clone()], key, &provider());
-    let made = made.map_err(|error| OrderError::Unusable(error.to_string()))?;
-    made.ok_or_else(|| OrderError::Unusable("it cannot be understood".to_owned()))
+    let certificate = params.self_signed(&key)?.der().clone();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    Ok((certificate, key.into()))
 }
