@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
+use super::acme::Acmes;
 use super::balance::Balance;
 use super::metrics::{self, Metrics};
 use super::rescue::text;
@@ -22,6 +23,7 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     upstreams: ArcSwap<Vec<(String, Arc<Balance>)>>,
     engine: Engine,
+    acmes: ArcSwap<Acmes>,
     draining: AtomicBool,
 }
 
@@ -36,6 +38,7 @@ impl Admin {
             metrics,
             upstreams: ArcSwap::from_pointee(upstreams),
             engine,
+            acmes: ArcSwap::default(),
             draining: AtomicBool::new(false),
         }
     }
@@ -43,6 +46,11 @@ impl Admin {
     /// Asks about these upstreams from now on.
     pub fn lead_to(&self, upstreams: Vec<(String, Arc<Balance>)>) {
         self.upstreams.store(Arc::new(upstreams));
+    }
+
+    /// It is not ready until the first of each of these certificates is there.
+    pub(crate) fn certify(&self, acmes: Acmes) {
+        self.acmes.store(Arc::new(acmes));
     }
 
     /// From now on `/readyz` says no, so that no new clients are sent here.
@@ -75,6 +83,9 @@ impl Admin {
             if !balance.is_available() {
                 let _ = writeln!(reasons, "upstream {name}: no healthy server");
             }
+        }
+        for complaint in self.acmes.load().complaints() {
+            let _ = writeln!(reasons, "{complaint}");
         }
         let (status, mut detail) = if reasons.is_empty() {
             (StatusCode::OK, "ready\n".to_owned())

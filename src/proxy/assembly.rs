@@ -14,16 +14,20 @@ use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
+use super::acme::{AcmeError, Acmes};
 use super::admin::Admin;
 use super::balance::{Balance, Server as Backend};
 use super::config::Config;
 use super::config::model::{self, Upstream};
+use super::entrance::Rules;
 use super::forward::{Dial, Forward, client_tls};
 use super::health::Check;
 use super::journal;
+use super::listener::BindError;
 use super::metrics::Metrics;
 use super::router::{Route, Router};
 use super::target::Target;
+use super::tls::Greeting;
 use crate::journal::JournalError;
 use crate::resume::{Engine, RequestBody, SseLayer};
 
@@ -39,6 +43,8 @@ pub(crate) struct Assembly {
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin: Arc<Admin>,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) acmes: Acmes,
     upstreams: BTreeMap<String, Arc<Connected>>,
     /// By the route's name. Of routes with the same, only the first is reached.
     targets: BTreeMap<String, Leading>,
@@ -46,6 +52,8 @@ pub(crate) struct Assembly {
 
 /// What is to take the place of what is there.
 pub(crate) struct Plan {
+    pub(crate) acmes: Acmes,
+    listeners: Vec<model::Listener>,
     upstreams: BTreeMap<String, Arc<Connected>>,
     targets: BTreeMap<String, Leading>,
     /// Where targets that stay are to lead.
@@ -75,6 +83,8 @@ pub(crate) enum AssemblyError {
     Roots(IoError),
     /// The journal cannot be used.
     Journal(JournalError),
+    /// Certificates by ACME cannot be kept or made.
+    Acme(AcmeError),
 }
 
 // === impl Assembly ===
@@ -84,8 +94,11 @@ impl Assembly {
         let metrics = Arc::new(Metrics::new());
         let journal = journal::open(&config.journal).map_err(AssemblyError::Journal)?;
         let engine = Engine::with_journal(config.limits.buffered_bytes, journal);
+        let acmes = Acmes::default();
         let mut assembly = Self {
             router: Router::new([]),
+            rules: Arc::new(Rules::new(acmes.challenges())),
+            acmes,
             admin: Arc::new(Admin::new(Arc::clone(&metrics), Vec::new(), engine.clone())),
             engine,
             metrics,
@@ -99,7 +112,10 @@ impl Assembly {
 
     /// What a configuration would make of this.
     pub(crate) fn plan(&self, config: &Config) -> Result<Plan, AssemblyError> {
+        let acmes = self.acmes.next(&config.listeners, self.metrics.tls());
         let mut plan = Plan {
+            acmes: acmes.map_err(AssemblyError::Acme)?,
+            listeners: config.listeners.clone(),
             upstreams: BTreeMap::new(),
             targets: BTreeMap::new(),
             leads: Vec::new(),
@@ -145,6 +161,16 @@ impl Assembly {
         }
     }
 
+    /// How a listener's connections are to begin.
+    pub(crate) fn greeting(
+        &self,
+        acmes: &Acmes,
+        listener: &model::Listener,
+    ) -> Result<Greeting, BindError> {
+        Greeting::of(listener, acmes, self.metrics.tls())
+            .map_err(|error| BindError::tls(listener.address, error))
+    }
+
     fn target(
         &self,
         name: &str,
@@ -177,11 +203,16 @@ impl Assembly {
         let balances = self.upstreams.iter();
         let balances = balances.map(|(name, c)| (name.clone(), Arc::clone(&c.balance)));
         self.admin.lead_to(balances.collect());
+        self.rules.adopt(&plan.listeners);
+        self.admin.certify(plan.acmes.clone());
+        self.acmes = plan.acmes;
     }
 
-    /// Begins the health checks that have not begun, in the runtime that this
-    /// is called in. They end with their upstream.
-    pub(crate) fn check_servers(&self) {
+    /// Begins the health checks that have not begun, and the care of
+    /// certificates, in the runtime that this is called in. They end with their
+    /// upstream, or with the last listener that has them.
+    pub(crate) fn attend(&self) {
+        self.acmes.attend();
         for connected in self.upstreams.values() {
             let checks = connected.checks.lock();
             let checks = std::mem::take(&mut *checks.unwrap_or_else(PoisonError::into_inner));

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http::Request;
+use http::header::STRICT_TRANSPORT_SECURITY;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -26,13 +27,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
+use tower_http::set_header::SetResponseHeader;
 
 use super::Stack;
+use super::acme;
+use super::arrival::{Arrival, Arriving};
 use super::config::model::Limits;
 use super::forward::Peer;
 use super::handover::{EventStream, HandingOver, Handover, Rewind};
 use super::io::WriteDeadline;
 use super::phase::{Phase, PhaseWatch};
+use super::tls::{Greeting, HandshakeFailure, TlsMetrics};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -111,7 +116,7 @@ impl Protocol {
         &self,
         stream: TcpStream,
         addr: SocketAddr,
-        tls: Option<TlsAcceptor>,
+        greeting: Greeting,
         stack: S,
         mut phase: PhaseWatch,
     ) where
@@ -125,26 +130,42 @@ impl Protocol {
         }
         let peer = Peer {
             addr,
-            tls: tls.is_some(),
+            tls: greeting.tls.is_some(),
         };
         let io = WriteDeadline::new(stream, self.limits.write_timeout);
-        let connection = match tls {
+        let connection = match greeting.tls {
             None => {
                 let sniff = Box::pin(self.sniff(io.get_ref()));
                 let Some(is_h2) = phase.while_serving(sniff).await else {
                     return;
                 };
+                let stack = Arriving::new(stack, greeting.redirect.map(Arrival::Misplaced));
                 self.drive(io, is_h2, peer, stack, phase)
             }
             // Boxed, and its result moved on before the next wait: or every
             // connection, in clear too, would keep room for a TLS session,
             // 0.9 KiB.
-            Some(acceptor) => {
-                let handshake = Box::pin(shake_hands(acceptor, io));
+            Some(tls) => {
+                let terms = tls.terms();
+                let shaking = shake_hands(terms.acceptor(), io, tls.metrics());
+                let handshake = Box::pin(shaking);
                 let Some(Some(io)) = phase.while_serving(handshake).await else {
                     return;
                 };
-                let is_h2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
+                let session = io.get_ref().1;
+                let is_h2 = match session.alpn_protocol() {
+                    // What was to be seen was the certificate.
+                    Some(acme::PROTOCOL) => return,
+                    protocol => protocol == Some(b"h2"),
+                };
+                let identity = terms.identity(session.peer_certificates()).map(Arc::new);
+                let stack = Arriving::new(stack, identity.map(Arrival::Identified));
+                let stack = SetResponseHeader::if_not_present(
+                    stack,
+                    STRICT_TRANSPORT_SECURITY,
+                    terms.hsts().cloned(),
+                );
+                drop(terms);
                 self.drive(io, is_h2, peer, stack, phase)
             }
         };
@@ -303,7 +324,7 @@ impl Protocol {
 }
 
 /// The server's side of a TLS handshake; `None` if it failed.
-async fn shake_hands<I>(acceptor: TlsAcceptor, io: I) -> Option<TlsStream<I>>
+async fn shake_hands<I>(acceptor: TlsAcceptor, io: I, metrics: &TlsMetrics) -> Option<TlsStream<I>>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
@@ -314,9 +335,13 @@ where
         }
         Ok(Err(error)) => {
             tracing::debug!(%error, "TLS handshake failed");
+            metrics.failed(HandshakeFailure::of(&error));
             None
         }
-        Err(_) => None,
+        Err(_) => {
+            metrics.failed(HandshakeFailure::Timeout);
+            None
+        }
     }
 }
 

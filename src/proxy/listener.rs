@@ -7,14 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 use super::assembly::AssemblyError;
 use super::config::model;
 use super::inherited::Inherited;
-use super::tls::{TlsError, server_config};
+use super::tls::{Greeting, TlsError};
 
 /// Connections the kernel completes before they are accepted. After a restart
 /// every client comes back at once.
@@ -28,7 +27,7 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    tls: Arc<ArcSwapOption<TlsAcceptor>>,
+    greeting: Arc<ArcSwap<Greeting>>,
 }
 
 /// Why the proxy could not start.
@@ -51,24 +50,24 @@ enum Cause {
 }
 
 impl Listener {
-    pub(crate) fn bind(listener: &model::Listener) -> Result<Self, BindError> {
-        Self::inherit(listener, &mut Inherited::default())
+    pub(crate) fn bind(listener: &model::Listener, greeting: Greeting) -> Result<Self, BindError> {
+        Self::inherit(listener, greeting, &mut Inherited::default())
     }
 
     /// Takes the socket that is there for it already, or binds one.
     pub(crate) fn inherit(
         listener: &model::Listener,
+        greeting: Greeting,
         inherited: &mut Inherited,
     ) -> Result<Self, BindError> {
         let address = listener.address;
         let failed = |error| BindError(Cause::Listen { address, error });
-        let tls = acceptor(listener)?;
         let socket = match inherited.take(address) {
             Some(socket) => adopt(socket),
             None => listen(address, listener.reuse_port),
         };
         let bound = Self::new(socket.map_err(failed)?).map_err(failed)?;
-        bound.tls.store(tls.map(Arc::new));
+        bound.greeting.store(Arc::new(greeting));
         Ok(bound)
     }
 
@@ -76,7 +75,7 @@ impl Listener {
         Ok(Self {
             address: socket.local_addr()?,
             socket,
-            tls: Arc::default(),
+            greeting: Arc::default(),
         })
     }
 
@@ -91,13 +90,13 @@ impl Listener {
     }
 
     /// How connections begin that are accepted now.
-    pub(crate) fn tls(&self) -> Option<TlsAcceptor> {
-        self.tls.load().as_deref().cloned()
+    pub(crate) fn greeting(&self) -> Greeting {
+        Greeting::clone(&self.greeting.load())
     }
 
     /// Where it is said how connections begin.
-    pub(crate) fn acceptors(&self) -> Arc<ArcSwapOption<TlsAcceptor>> {
-        Arc::clone(&self.tls)
+    pub(crate) fn greetings(&self) -> Arc<ArcSwap<Greeting>> {
+        Arc::clone(&self.greeting)
     }
 
     /// The same socket, of whose clients the runtime that this is called in is
@@ -121,14 +120,6 @@ impl Listener {
             }
         }
     }
-}
-
-/// The TLS of a listener, from its files as they are now.
-pub(crate) fn acceptor(listener: &model::Listener) -> Result<Option<TlsAcceptor>, BindError> {
-    let address = listener.address;
-    let config = listener.tls.as_ref().map(server_config).transpose();
-    let config = config.map_err(|error| BindError(Cause::Tls { address, error }))?;
-    Ok(config.map(|config| TlsAcceptor::from(Arc::new(config))))
 }
 
 fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
@@ -164,6 +155,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 // === impl BindError ===
 
 impl BindError {
+    pub(crate) fn tls(address: SocketAddr, error: TlsError) -> Self {
+        Self(Cause::Tls { address, error })
+    }
+
     pub(crate) fn workers(error: io::Error) -> Self {
         Self(Cause::Workers(error))
     }
@@ -228,6 +223,7 @@ impl fmt::Display for BindError {
                  install ca-certificates or point SSL_CERT_FILE at a PEM file"
             ),
             Cause::Assembly(AssemblyError::Journal(error)) => error.fmt(f),
+            Cause::Assembly(AssemblyError::Acme(error)) => error.fmt(f),
         }
     }
 }

@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::tls::TlsMetrics;
 use crate::observe::{GapReason, Observer, Signal};
 
 /// What [`Metrics::encode`] writes.
@@ -50,6 +51,7 @@ pub struct Metrics {
     reloads: Family<Labels, Counter>,
     config: Family<Labels, Gauge>,
     access_log_dropped: Counter,
+    tls: TlsMetrics,
 }
 
 /// Counts one route's signals.
@@ -147,6 +149,7 @@ impl Metrics {
                 accepted: plain(r, "connections_accepted", "Client connections accepted"),
                 open: plain(r, "connections_open", "Client connections open"),
             },
+            tls: TlsMetrics::register(r),
             registry,
         }
     }
@@ -205,6 +208,11 @@ impl Metrics {
     /// Client connections.
     pub fn connections(&self) -> &ConnectionMetrics {
         &self.connections
+    }
+
+    /// Certificates and handshakes.
+    pub(crate) fn tls(&self) -> &TlsMetrics {
+        &self.tls
     }
 
     /// Counts a response head.

@@ -6,21 +6,24 @@
 //! [`SseLayer`] an application would use.
 //!
 //! ```text
-//! server ─ Recording ─ Trace ─ CatchPanic ─ Rescue ─ Router ─┬─ SseLayer ─ Forward ─ upstream
-//!                                                └─ SseLayer ─ Forward ─ upstream
+//! server ─ Recording ─ Trace ─ CatchPanic ─ Rescue ─ Entrance ─ Router ─┬─ SseLayer ─ Forward ─ upstream
+//!                                                                       └─ SseLayer ─ Forward ─ upstream
 //! ```
 //!
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
 //! adds [`arguments`] before it and [`process`] around it.
 
 mod access_log;
+mod acme;
 pub mod admin;
 pub mod arguments;
+mod arrival;
 mod assembly;
 pub mod balance;
 pub mod config;
 mod connection;
 pub mod demo;
+mod entrance;
 pub mod forward;
 mod handover;
 pub mod health;
@@ -57,6 +60,7 @@ use tower_service::Service;
 use self::access_log::{Recording, Register};
 use self::assembly::Assembly;
 pub use self::config::{Config, ConfigError};
+use self::entrance::{Entrance, Rules};
 pub use self::listener::BindError;
 use self::metrics::Metrics;
 use self::rescue::Rescue;
@@ -91,6 +95,7 @@ impl<S, B> Stack<B> for S where
 /// The stack that every client request goes through, outermost layer first.
 pub(crate) fn stack(
     router: Router,
+    rules: Arc<Rules>,
     metrics: Arc<Metrics>,
     register: Arc<Register>,
 ) -> impl Service<
@@ -114,7 +119,8 @@ pub(crate) fn stack(
         // Failures become answers above the router: it passes on the error of
         // whatever service a route led to.
         .layer(Rescue)
-        .service(router)
+        // Before all routes: what belongs to none of them.
+        .service(Entrance::new(router, rules))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]

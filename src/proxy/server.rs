@@ -93,8 +93,10 @@ impl Server {
     )]
     pub async fn inherit(config: Config, mut inherited: Inherited) -> Result<Self, BindError> {
         let assembly = Assembly::new(&config)?;
-        let listeners = config.listeners.iter();
-        let listeners = listeners.map(|listener| Listener::inherit(listener, &mut inherited));
+        let listeners = config.listeners.iter().map(|listener| {
+            let greeting = assembly.greeting(&assembly.acmes, listener)?;
+            Listener::inherit(listener, greeting, &mut inherited)
+        });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         for address in inherited.left() {
             tracing::warn!(
@@ -170,7 +172,12 @@ impl Server {
         let workers = Arc::new(self.workers);
         let metrics = Arc::clone(&self.assembly.metrics);
         let register = Arc::clone(&self.register);
-        let stack = stack(self.assembly.router.clone(), Arc::clone(&metrics), register);
+        let stack = stack(
+            self.assembly.router.clone(),
+            Arc::clone(&self.assembly.rules),
+            Arc::clone(&metrics),
+            register,
+        );
         let shared = Shared::new(&self.config, self.handover);
         let gate = Gate {
             shared: shared.clone(),
@@ -286,14 +293,14 @@ where
             return;
         };
         let open = gate.metrics.connections().accepted();
-        let tls = listener.tls();
+        let greeting = listener.greeting();
         let protocol = gate.shared.protocol.load_full();
         let (stack, phase) = (stack.clone(), phase.clone());
         let stream = stream.into_std();
         gate.workers.next().spawn(async move {
             // To be told of a socket's readiness is a matter of one runtime.
             if let Ok(stream) = stream.and_then(TcpStream::from_std) {
-                protocol.serve(stream, addr, tls, stack, phase).await;
+                protocol.serve(stream, addr, greeting, stack, phase).await;
             }
             drop((slot, open));
         });

@@ -9,17 +9,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::BindError;
 use super::access_log::Register;
 use super::assembly::{Assembly, Plan};
 use super::config::model::{self, Config, Limits};
 use super::connection::Protocol;
-use super::listener::{Listener, acceptor};
+use super::listener::Listener;
 use super::phase::{Phase, PhaseWatch, Phases};
+use super::tls::{self, Greeting};
 
 /// How long the streams' own end may outlast the deadline.
 const GRACE: Duration = Duration::from_secs(1);
@@ -50,8 +51,10 @@ pub(super) struct Shared {
 /// One listener, as it was asked for.
 struct Door {
     settings: model::Listener,
-    tls: Arc<ArcSwapOption<TlsAcceptor>>,
+    greeting: Arc<ArcSwap<Greeting>>,
     phases: Arc<Phases>,
+    /// Ends when the door is closed.
+    _watch: DropGuard,
 }
 
 /// Why a reload was refused. Nothing has changed.
@@ -117,7 +120,7 @@ impl Serving {
         shared: Shared,
         open: Open,
     ) -> Self {
-        assembly.check_servers();
+        assembly.attend();
         let mut serving = Self {
             assembly,
             register,
@@ -139,12 +142,16 @@ impl Serving {
     /// Opens a door.
     fn door(&self, settings: model::Listener, listener: Listener) -> Door {
         let (phases, phase) = Phases::new();
-        let tls = listener.acceptors();
+        let greeting = listener.greetings();
         (self.open)(listener, phase);
+        let stop = CancellationToken::new();
+        let watching = tls::watch(Arc::clone(&greeting));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
         Door {
             settings,
-            tls,
+            greeting,
             phases: Arc::new(phases),
+            _watch: stop.drop_guard(),
         }
     }
 
@@ -161,7 +168,7 @@ impl Serving {
         // Opened anew in any case: the file may have been moved away.
         self.register.replace(operations, log);
         self.assembly.adopt(plan);
-        self.assembly.check_servers();
+        self.assembly.attend();
         self.assembly
             .engine
             .set_buffered_bytes(config.limits.buffered_bytes);
@@ -179,9 +186,9 @@ impl Serving {
         let mut doors: Vec<_> = doors.into_iter().map(Some).collect();
         for (settings, entrance) in config.listeners.iter().zip(entrances) {
             let door = match entrance {
-                Entrance::Kept(at, tls) => {
+                Entrance::Kept(at, greeting) => {
                     let door = doors.get_mut(at).and_then(Option::take);
-                    door.map(|door| door.changed(settings, tls))
+                    door.map(|door| door.changed(settings, greeting))
                 }
                 Entrance::New(listener) => Some(self.door(settings.clone(), listener)),
             };
@@ -215,21 +222,23 @@ impl Serving {
 
     /// Everything that can fail.
     fn prepare(&self, config: &Config) -> Result<(Plan, Vec<Entrance>), BindError> {
+        let plan = self.assembly.plan(config)?;
         let mut taken = vec![false; self.doors.len()];
         let mut entrances = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
             let mut doors = self.doors.iter().zip(&mut taken).enumerate();
             let stays = doors
                 .find(|(_, (door, taken))| !**taken && door.settings.address == listener.address);
+            let greeting = self.assembly.greeting(&plan.acmes, listener)?;
             entrances.push(match stays {
                 Some((at, (_, taken))) => {
                     *taken = true;
-                    Entrance::Kept(at, acceptor(listener)?)
+                    Entrance::Kept(at, greeting)
                 }
-                None => Entrance::New(Listener::bind(listener)?),
+                None => Entrance::New(Listener::bind(listener, greeting)?),
             });
         }
-        Ok((self.assembly.plan(config)?, entrances))
+        Ok((plan, entrances))
     }
 
     /// Closes a door. Who is behind it may finish until the deadline.
@@ -288,16 +297,17 @@ impl Serving {
 
 /// A listener of the new configuration.
 enum Entrance {
-    /// The door that stays, and its TLS from now on.
-    Kept(usize, Option<TlsAcceptor>),
+    /// The door that stays, and how its connections begin from now on.
+    Kept(usize, Greeting),
     New(Listener),
 }
 
 // === impl Door ===
 
 impl Door {
-    fn changed(mut self, settings: &model::Listener, tls: Option<TlsAcceptor>) -> Self {
-        self.tls.store(tls.map(Arc::new));
+    fn changed(mut self, settings: &model::Listener, greeting: Greeting) -> Self {
+        let next = Arc::new(greeting);
+        self.greeting.swap(Arc::clone(&next)).leave_to(&next);
         self.settings = settings.clone();
         self
     }

@@ -28,6 +28,7 @@ fn the_shortest_file_in_full() {
         r#"listeners:
   - address: "127.0.0.1:8080"
     tls: ~
+    redirect_to_https: false
 admin: ~
 journal: { kind: memory }
 drain:
@@ -148,6 +149,11 @@ fn listeners() -> impl Strategy<Value = Vec<Listener>> {
             address: address.parse().expect("an address"),
             tls: None,
             reuse_port: address.starts_with('['),
+            redirect_to_https: match address {
+                "[::1]:2001" => Some(443),
+                "127.0.0.1:0" => Some(8443),
+                _ => None,
+            },
         };
         addresses.into_iter().map(listener).collect()
     })

@@ -44,9 +44,11 @@ fn names_start_at_the_folder_of_the_file() {
     let tls = "{ certificate: cert.pem, private_key: ./key.pem, client_ca: cert.pem }";
     let config = load(&folder, tls).unwrap();
     let files = config.listeners[0].tls.as_ref().expect("TLS");
-    assert!(files.certificate.is_absolute());
-    assert_eq!(files.certificate, folder.join("cert.pem"));
-    assert_eq!(files.client_ca, Some(folder.join("cert.pem")));
+    assert!(files.certificates[0].certificate.is_absolute());
+    assert_eq!(files.certificates[0].certificate, folder.join("cert.pem"));
+    let clients = files.clients.as_ref().expect("client certificates");
+    assert_eq!(clients.ca, folder.join("cert.pem"));
+    assert!(clients.required, "the default");
     let printed = Config::parse("elsewhere.yaml", &config.to_yaml(), &|_| None);
     assert_eq!(printed.unwrap(), config);
 }

@@ -67,6 +67,7 @@ pub(crate) fn listener(tls: Option<Tls>) -> Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         tls,
         reuse_port: false,
+        redirect_to_https: None,
     }
 }
 

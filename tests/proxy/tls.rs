@@ -1,5 +1,6 @@
 //! TLS towards clients: both protocols, and client certificates.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tower_sse::proxy::config::model::Tls;
+use tower_sse::proxy::config::model::{CertificateFiles, ClientCertificates, Tls};
 
 use crate::harness::{Proxy, config, listener};
 use crate::upstream::{Upstream, header};
@@ -49,50 +50,91 @@ impl Authority {
 
     /// Certificate and key for a host, as PEM.
     pub(crate) fn issue(&self, host: &str) -> (String, String) {
-        let params = rcgen::CertificateParams::new([host.to_owned()]).unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
+        self.sign(rcgen::CertificateParams::new([host.to_owned()]).unwrap())
     }
 
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.join("ca.pem")
     }
 
-    fn listener(&self, client_ca: Option<PathBuf>) -> Tls {
-        let (certificate, key) = self.issue("localhost");
-        let tls = Tls {
-            certificate: self.folder.join("server.pem"),
-            private_key: self.folder.join("server.key"),
-            client_ca,
-        };
-        std::fs::write(&tls.certificate, certificate).unwrap();
-        std::fs::write(&tls.private_key, key).unwrap();
-        tls
+    /// A place beside the other files.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
-    fn client(&self, alpn: &str, identity: Option<(String, String)>) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap())
-            .unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let mut config = match identity {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => builder
-                .with_client_auth_cert(
-                    vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
-                    PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
-                )
-                .unwrap(),
+    /// Writes a new pair for these names to `name.pem` and `name.key`.
+    pub(crate) fn write(&self, name: &str, hosts: &[&str]) -> CertificateFiles {
+        let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+        let params = rcgen::CertificateParams::new(hosts).unwrap();
+        let (certificate, key) = self.sign(params);
+        let files = CertificateFiles {
+            certificate: self.path(&format!("{name}.pem")),
+            private_key: self.path(&format!("{name}.key")),
         };
-        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-        config
+        std::fs::write(&files.certificate, certificate).unwrap();
+        std::fs::write(&files.private_key, key).unwrap();
+        files
     }
+
+    /// Certificate and key of what is asked for, as PEM.
+    pub(crate) fn sign(&self, params: rcgen::CertificateParams) -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    pub(crate) fn listener(&self, client_ca: Option<PathBuf>) -> Tls {
+        let (certificate, key) = self.issue("localhost");
+        let files = [
+            self.folder.join("server.pem"),
+            self.folder.join("server.key"),
+        ];
+        std::fs::write(&files[0], certificate).unwrap();
+        std::fs::write(&files[1], key).unwrap();
+        let [certificate, private_key] = files;
+        Tls {
+            clients: client_ca.map(|ca| ClientCertificates {
+                ca,
+                required: true,
+                subject_header: None,
+                certificate_header: None,
+            }),
+            ..Tls::of(certificate, private_key)
+        }
+    }
+
+    pub(crate) fn client(&self, alpn: &str, identity: Option<(String, String)>) -> ClientConfig {
+        client(&self.pem, &rustls::DEFAULT_VERSIONS, alpn, identity)
+    }
+}
+
+/// A client that trusts this authority.
+pub(crate) fn client(
+    authority: &str,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    alpn: &str,
+    identity: Option<(String, String)>,
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            )
+            .unwrap(),
+    };
+    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    config
 }
 
 impl Drop for Authority {
@@ -108,21 +150,35 @@ async fn proxy(upstream: &Upstream, tls: Tls) -> Proxy {
 }
 
 async fn connect(proxy: &Proxy, client: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(proxy.addr).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
+    connect_as(proxy.addr, client, "localhost").await
+}
+
+/// Fails if what is shown is not for `host`.
+pub(crate) async fn connect_as(
+    addr: SocketAddr,
+    client: ClientConfig,
+    host: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let name = ServerName::try_from(host.to_owned()).unwrap();
     TlsConnector::from(Arc::new(client))
         .connect(name, stream)
         .await
 }
 
 async fn http1(stream: TlsStream<TcpStream>) -> hyper::Result<Response<Incoming>> {
+    let request = Request::get("/").header("host", "localhost");
+    send(stream, request.body(Empty::new()).unwrap()).await
+}
+
+pub(crate) async fn send(
+    stream: TlsStream<TcpStream>,
+    request: Request<Empty<Bytes>>,
+) -> hyper::Result<Response<Incoming>> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::get("/").header("host", "localhost");
-    sender
-        .send_request(request.body(Empty::<Bytes>::new()).unwrap())
-        .await
+    sender.send_request(request).await
 }
 
 #[tokio::test]

@@ -76,6 +76,7 @@ pub(super) fn single(listen: SocketAddr, url: &str) -> Result<Config> {
             address: listen,
             tls: None,
             reuse_port: false,
+            redirect_to_https: None,
         }],
         admin: None,
         journal: JournalSettings::default(),
@@ -92,6 +93,7 @@ fn default_listeners() -> Vec<Listener> {
         address: SocketAddr::from(DEFAULT_LISTENER),
         tls: None,
         reuse_port: false,
+        redirect_to_https: None,
     }]
 }
 

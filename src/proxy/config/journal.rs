@@ -6,10 +6,10 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::error::ConfigError;
-use super::listener;
 use super::model::{
     DiskJournal, DiskSync, JournalSettings, OnJournalLoss, RedisJournal, RedisTopology, Secret,
 };
+use super::pem;
 use super::redis_url::{self, RedisUrl};
 use super::section::Section;
 use super::tree::{Entry, Node, Value};
@@ -234,7 +234,7 @@ fn read_redis(node: &Node, folder: &Path) -> Result<RedisJournal> {
         on_loss: section
             .read("on_journal_loss", |node| node.word(&ON_LOSS))?
             .unwrap_or_default(),
-        ca: section.read_or_off("ca", |node| listener::certificates(node, folder))?,
+        ca: section.read_or_off("ca", |node| pem::certificates(node, folder))?,
         ..default
     })
 }

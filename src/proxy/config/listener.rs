@@ -1,14 +1,12 @@
 //! `listeners` and `admin`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-
-use super::error::{ConfigError, io_reason};
-use super::model::{Listener, Tls};
+use super::error::ConfigError;
+use super::model::{Acme, Challenge, Listener};
 use super::section::Section;
+use super::tls;
 use super::tree::Node;
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -35,7 +33,25 @@ pub(super) fn read_all(node: &Node, folder: &Path) -> Result<Vec<Listener>> {
         }
         listeners.push(listener);
     }
+    check_challenges(items, &listeners)?;
     Ok(listeners)
+}
+
+/// The authority asks for an `http-01` challenge in clear.
+fn check_challenges(items: &[Node], listeners: &[Listener]) -> Result<()> {
+    let in_clear = |acme: &Acme| acme.challenge == Challenge::Http01;
+    let asks = |listener: &Listener| {
+        let acme = listener.tls.as_ref().and_then(|tls| tls.acme.as_ref());
+        acme.is_some_and(in_clear)
+    };
+    let asking = items.iter().zip(listeners).find(|(_, l)| asks(l));
+    match asking {
+        Some((item, _)) if listeners.iter().all(|l| l.tls.is_some()) => Err(item.error(
+            "proves its names by http-01, which is asked for in clear; add a listener without \
+             `tls` that port 80 leads to, or write challenge: tls-alpn-01",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The `admin` block.
@@ -45,17 +61,43 @@ pub(super) fn read_admin(node: &Node) -> Result<Option<SocketAddr>> {
 }
 
 fn read(node: &Node, folder: &Path) -> Result<Listener> {
-    let section = Section::open(node, &["address", "tls", "reuse_port"])?;
+    let section = Section::open(node, &["address", "tls", "redirect_to_https", "reuse_port"])?;
     let Some(address) = section.read("address", address)? else {
         return Err(node.error("has no `address`; write one, such as 0.0.0.0:8080"));
     };
-    let tls = section.read_or_off("tls", |node| read_tls(node, folder))?;
+    let tls = section.read_or_off("tls", |node| tls::read(node, folder))?;
+    let redirect = section
+        .read_or_off("redirect_to_https", redirect)?
+        .flatten();
+    if let (Some(node), true) = (
+        section.get("redirect_to_https"),
+        tls.is_some() && redirect.is_some(),
+    ) {
+        return Err(node.error("is for listeners in clear, and this one has `tls`; remove one"));
+    }
     let reuse_port = section.read("reuse_port", |node| node.word(&super::operation::SWITCH))?;
     Ok(Listener {
         address,
         tls,
         reuse_port: reuse_port.unwrap_or_default(),
+        redirect_to_https: redirect,
     })
+}
+
+/// `true` is the usual port, which URLs leave out.
+fn redirect(node: &Node) -> Result<Option<u16>> {
+    match node.text()? {
+        "true" => Ok(Some(Listener::HTTPS_PORT)),
+        "false" => Ok(None),
+        port => match port.parse() {
+            Ok(port) if port > 0 => Ok(Some(port)),
+            _ => Err(node.error(format!(
+                "{} is neither true, false nor a port; write true, or the port clients reach \
+                 TLS at, such as 8443",
+                node.shown()
+            ))),
+        },
+    }
 }
 
 fn address(node: &Node) -> Result<SocketAddr> {
@@ -64,69 +106,6 @@ fn address(node: &Node) -> Result<SocketAddr> {
             "{} is not an IP address and port; write 0.0.0.0:8080 for every IPv4 interface, \
              [::]:8080 for IPv6, 127.0.0.1:8080 for this machine only",
             node.shown()
-        ))
-    })
-}
-
-fn read_tls(node: &Node, folder: &Path) -> Result<Tls> {
-    let section = Section::open(node, &["certificate", "private_key", "client_ca"])?;
-    let required = |name: &str, what: &str| {
-        section
-            .get(name)
-            .ok_or_else(|| node.error(format!("has no `{name}`; name the PEM file of {what}")))
-    };
-    let certificate = required("certificate", "the chain, leaf first")?;
-    let private_key = required("private_key", "its key")?;
-    Ok(Tls {
-        certificate: certificates(certificate, folder)?,
-        private_key: key(private_key, folder)?,
-        client_ca: section.read_or_off("client_ca", |node| certificates(node, folder))?,
-    })
-}
-
-/// A PEM file that holds at least one certificate and no broken one.
-pub(super) fn certificates(node: &Node, folder: &Path) -> Result<PathBuf> {
-    let (path, pem) = file(node, folder)?;
-    let chain: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match chain {
-        Ok(chain) if !chain.is_empty() => Ok(path),
-        Ok(_) => Err(node.error(format!(
-            "{} holds no certificate; a PEM file with `-----BEGIN CERTIFICATE-----` is needed",
-            node.shown()
-        ))),
-        Err(why) => Err(node.error(format!(
-            "{} is not a readable PEM file: {why}",
-            node.shown()
-        ))),
-    }
-}
-
-/// A PEM file that holds a private key.
-fn key(node: &Node, folder: &Path) -> Result<PathBuf> {
-    let (path, pem) = file(node, folder)?;
-    match PrivateKeyDer::from_pem_slice(&pem) {
-        Ok(_) => Ok(path),
-        // The reason is left out: it could quote from the key.
-        Err(_) => Err(node.error(format!(
-            "{} holds no private key; a PEM file with `-----BEGIN PRIVATE KEY-----` \
-             (not encrypted) is needed",
-            node.shown()
-        ))),
-    }
-}
-
-/// Reads a file named in the configuration. The path is kept absolute: the
-/// server reads it again for each reload, and the printed configuration may be
-/// stored elsewhere.
-fn file(node: &Node, folder: &Path) -> Result<(PathBuf, Vec<u8>)> {
-    let path = folder.join(node.text()?);
-    let absolute = std::path::absolute(&path);
-    let read = absolute.and_then(|path| std::fs::read(&path).map(|bytes| (path, bytes)));
-    read.map_err(|why| {
-        node.error(format!(
-            "cannot read {}: {}; relative names start at the folder of the configuration file",
-            node.shown(),
-            io_reason(&why)
         ))
     })
 }

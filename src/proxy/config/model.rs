@@ -9,6 +9,7 @@ use http::{Method, Uri};
 
 pub use super::operation::{AccessFormat, AccessLog, Operations, Reload};
 pub use super::secret::Secret;
+pub use super::tls::{Acme, CertificateFiles, Challenge, ClientCertificates, Tls, TlsVersion};
 use crate::resume::settings::Settings;
 
 /// A whole, valid `proxy.yaml`.
@@ -41,17 +42,13 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// Another process may listen at the same address. Default: no.
     pub reuse_port: bool,
+    /// In clear only: clients are sent to this port of the same host over TLS.
+    pub redirect_to_https: Option<u16>,
 }
 
-/// PEM files of one TLS listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// Chain, leaf first.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub private_key: PathBuf,
-    /// If set, clients must present a certificate of one of these authorities.
-    pub client_ca: Option<PathBuf>,
+impl Listener {
+    /// Where clients look for TLS if they are told nothing else.
+    pub const HTTPS_PORT: u16 = 443;
 }
 
 /// How the process ends on SIGTERM.

@@ -7,7 +7,7 @@ use super::model::{
     Upstream,
 };
 use super::units::{format_duration, format_range, format_size};
-use super::{answer, journal, operation, sse, upstream, warning};
+use super::{answer, journal, operation, sse, tls, upstream, warning};
 use crate::resume::settings::{BufferSettings, KeySettings, NameSource, Settings};
 use crate::stream::policy::{Join, Linger, Marker};
 
@@ -41,15 +41,18 @@ pub(super) fn yaml(config: &Config) -> String {
 fn print_listener(page: &mut Page, listener: &Listener) {
     page.line(1, &format!("- address: \"{}\"", listener.address));
     page.pair(2, "reuse_port", &listener.reuse_port.to_string());
-    let Some(tls) = &listener.tls else {
-        page.pair(2, "tls", "~");
+    if let Some(tls) = &listener.tls {
+        page.line(2, "tls:");
+        tls::print(page, 3, tls);
         return;
+    }
+    page.pair(2, "tls", "~");
+    let redirect = match listener.redirect_to_https {
+        Some(Listener::HTTPS_PORT) => "true".into(),
+        Some(port) => port.to_string(),
+        None => "false".into(),
     };
-    page.line(2, "tls:");
-    page.pair(3, "certificate", &quote(&tls.certificate.to_string_lossy()));
-    page.pair(3, "private_key", &quote(&tls.private_key.to_string_lossy()));
-    let client_ca = tls.client_ca.as_ref().map(|path| path.to_string_lossy());
-    page.pair(3, "client_ca", &or_off(client_ca, |path| quote(&path)));
+    page.pair(2, "redirect_to_https", &redirect);
 }
 
 fn print_journal(page: &mut Page, settings: &JournalSettings) {
@@ -292,16 +295,16 @@ impl Page {
     }
 }
 
-fn or_off<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
+pub(super) fn or_off<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "~".into(), print)
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
 /// The word of a value; the tables the reader uses hold every value.
-fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
+pub(super) fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
     words
         .iter()
         .find(|(_, known)| known == value)

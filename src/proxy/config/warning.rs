@@ -4,11 +4,13 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
 
 use super::model::{Config, Route};
+use super::tls;
 use crate::resume::settings::{Credential, Mode, Settings};
 
 /// Every warning, in the order of the file.
 pub(super) fn all(config: &Config) -> Vec<String> {
-    let mut warnings = unused_upstreams(config);
+    let mut warnings = tls::warnings(config);
+    warnings.extend(unused_upstreams(config));
     for (index, route) in config.routes.iter().enumerate() {
         let key = format!("routes[{index}]");
         warnings.extend(unreachable(config, index, &key));

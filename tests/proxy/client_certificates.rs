@@ -1,0 +1,123 @@
+//! What the upstream is told of clients, and that nobody else can tell it.
+
+use http::Request;
+use http_body_util::Empty;
+use rcgen::{CertificateParams, DistinguishedName, DnType};
+use tower_sse::proxy::Server;
+use tower_sse::proxy::config::model::{ClientCertificates, Config, Tls};
+
+use crate::harness::{Proxy, config, eventually, fetch, get, listener};
+use crate::tls::{Authority, connect_as, send};
+use crate::upstream::{Upstream, header};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn telling(authority: &Authority, required: bool) -> Tls {
+    Tls {
+        clients: Some(ClientCertificates {
+            ca: authority.file(),
+            required,
+            subject_header: Some("x-client-subject".parse().unwrap()),
+            certificate_header: Some("client-cert".parse().unwrap()),
+        }),
+        ..authority.listener(None)
+    }
+}
+
+/// A TLS listener, and one in clear.
+fn listening(upstream: &Upstream, tls: Tls) -> Config {
+    let mut config = config(&[upstream.url()]);
+    config.listeners = vec![listener(Some(tls)), listener(None)];
+    config
+}
+
+fn identity(authority: &Authority) -> (String, String) {
+    let mut params = CertificateParams::new([]).unwrap();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, "Example, Inc");
+    name.push(DnType::CommonName, "worker-7");
+    params.distinguished_name = name;
+    authority.sign(params)
+}
+
+/// A request that claims to be somebody.
+fn claiming() -> Request<Empty<bytes::Bytes>> {
+    Request::get("/")
+        .header("host", "localhost")
+        .header("X-Client-Subject", "CN=admin")
+        .header("X_Client_Subject", "CN=admin")
+        .header("Client-Cert", ":AAAA:")
+        .body(Empty::new())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_subject_is_the_proxys_word_alone() {
+    let upstream = Upstream::answering(OK).await;
+    let authority = Authority::new("subject");
+    let server = Server::bind(listening(&upstream, telling(&authority, false)));
+    let server = server.await.unwrap();
+    let (secure, clear) = (server.listeners()[0], server.listeners()[1]);
+    tokio::spawn(server.run(std::future::pending()));
+    let claims = ["x-client-subject", "x_client_subject", "client-cert"];
+
+    let known = identity(&authority);
+    let client = authority.client("http/1.1", Some(known.clone()));
+    let stream = connect_as(secure, client, "localhost").await.unwrap();
+    assert_eq!(send(stream, claiming()).await.unwrap().status(), 200);
+    let head = upstream.heads().pop().unwrap();
+    let subject = header(&head, "x-client-subject");
+    assert_eq!(subject, Some("CN=worker-7,O=Example\\, Inc"));
+    assert_eq!(header(&head, "x_client_subject"), None);
+    let body = known.0.lines().filter(|line| !line.starts_with('-'));
+    let expected = format!(":{}:", body.collect::<String>());
+    assert_eq!(header(&head, "client-cert"), Some(expected.as_str()));
+
+    // Without a certificate nothing is told, whatever the client says.
+    let client = authority.client("http/1.1", None);
+    let stream = connect_as(secure, client, "localhost").await.unwrap();
+    assert_eq!(send(stream, claiming()).await.unwrap().status(), 200);
+    fetch(clear, claiming()).await;
+    let heads = upstream.heads();
+    assert_eq!(heads.len(), 3);
+    for head in &heads[1..] {
+        assert!(
+            claims.iter().all(|name| header(head, name).is_none()),
+            "{head}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_strangers_certificate_is_worse_than_none() {
+    let upstream = Upstream::answering(OK).await;
+    let authority = Authority::new("optional");
+    let stranger = Authority::new("optional-stranger");
+    let proxy = Proxy::start(listening(&upstream, telling(&authority, false))).await;
+    let client = authority.client("http/1.1", Some(identity(&stranger)));
+    // With TLS 1.3 the client learns of the refusal after its handshake.
+    let refused = match connect_as(proxy.addr, client, "localhost").await {
+        Ok(stream) => send(stream, claiming()).await.is_err(),
+        Err(_) => true,
+    };
+    assert!(refused);
+    assert!(upstream.heads().is_empty());
+    eventually("the refusal is counted", async || {
+        let metrics = proxy.ask_admin("/metrics").await;
+        let counted = r#"sse_tls_handshake_failures_total{reason="client_certificate"} 1"#;
+        metrics.text().contains(counted)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn headers_that_nobody_configured_pass() {
+    let upstream = Upstream::answering(OK).await;
+    let proxy = Proxy::to(&[upstream.url()]).await;
+    let mut request = get("/");
+    let name = http::HeaderName::from_static("x-client-subject");
+    request.headers_mut().insert(name, "CN=a".parse().unwrap());
+    fetch(proxy.addr, request).await;
+    let head = upstream.heads().pop().unwrap();
+    assert_eq!(header(&head, "x-client-subject"), Some("CN=a"));
+}
