@@ -27,6 +27,7 @@ pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
+    proxied: Option<Arc<model::Networks>>,
 }
 
 /// Why the proxy could not start.
@@ -58,6 +59,7 @@ impl Listener {
         };
         Ok(Self {
             tls: tls.map(|config| TlsAcceptor::from(Arc::new(config))),
+            proxied: listener.proxy_protocol.clone().map(Arc::new),
             ..Self::bind_plain(address)?
         })
     }
@@ -69,6 +71,7 @@ impl Listener {
             address: socket.local_addr().map_err(failed)?,
             socket,
             tls: None,
+            proxied: None,
         })
     }
 
@@ -79,6 +82,11 @@ impl Listener {
 
     pub(crate) fn tls(&self) -> Option<&TlsAcceptor> {
         self.tls.as_ref()
+    }
+
+    /// Who begins connections with the PROXY protocol, if anybody does.
+    pub(crate) fn proxied(&self) -> Option<&Arc<model::Networks>> {
+        self.proxied.as_ref()
     }
 
     /// The same socket, of whose clients the runtime that this is called in is

@@ -44,6 +44,7 @@ pub struct Metrics {
     connect_failures: Family<Labels, Counter>,
     server_up: Family<Labels, Gauge>,
     requests: [Counter; 5],
+    refused: Family<Labels, Counter>,
     connections: ConnectionMetrics,
 }
 
@@ -135,6 +136,7 @@ impl Metrics {
                 "0 if a server fails its health check, else 1",
             ),
             requests: register_requests(r),
+            refused: plain(r, "refused", "What a limit kept from being served"),
             connections: ConnectionMetrics {
                 accepted: plain(r, "connections_accepted", "Client connections accepted"),
                 open: plain(r, "connections_open", "Client connections open"),
@@ -170,6 +172,12 @@ impl Metrics {
     /// Client connections.
     pub fn connections(&self) -> &ConnectionMetrics {
         &self.connections
+    }
+
+    /// What is refused for one reason.
+    pub fn refused(&self, reason: &str) -> Counter {
+        let labels = vec![("reason", reason.to_owned())];
+        self.refused.get_or_create_owned(&labels)
     }
 
     /// Counts a response head.

@@ -6,14 +6,16 @@
 //! [`SseLayer`] an application would use.
 //!
 //! ```text
-//! server ─ Trace ─ CatchPanic ─ Rescue ─ Router ─┬─ SseLayer ─ Forward ─ upstream
-//!                                                └─ SseLayer ─ Forward ─ upstream
+//! server ─ Trace ─ CatchPanic ─ Admitting ─ Rescue ─ Router ─┬─ SseLayer ─ Forward ─ upstream
+//!                                                            └─ SseLayer ─ Forward ─ upstream
 //! ```
 //!
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
 //! adds [`arguments`] before it and [`process`] around it.
 
+mod activity;
 pub mod admin;
+mod admission;
 pub mod arguments;
 pub mod balance;
 pub mod config;
@@ -28,12 +30,14 @@ mod listener;
 pub mod logging;
 pub mod metrics;
 mod phase;
+mod preface;
 pub mod process;
 pub mod rescue;
 mod router;
 pub mod server;
 pub mod tls;
 mod trace;
+mod upgrade;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -51,6 +55,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::admin::Admin;
+use self::admission::{Admission, Admitting, ClientBody, RouteGate};
 use self::balance::{Balance, Server as Backend};
 use self::config::model::Upstream;
 pub use self::config::{Config, ConfigError};
@@ -73,6 +78,7 @@ pub(crate) struct Assembly {
     pub(crate) router: Router,
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) admin: Arc<Admin>,
     pub(crate) checks: Vec<Check>,
 }
@@ -95,6 +101,8 @@ impl Assembly {
         let metrics = Arc::new(Metrics::new());
         let journal = journal::open(&config.journal).map_err(AssemblyError::Journal)?;
         let engine = Engine::with_journal(config.limits.buffered_bytes, journal);
+        let trusted = config.trusted_proxies.clone();
+        let admission = Arc::new(Admission::new(config.limits, trusted, &metrics));
         let mut forwards = BTreeMap::new();
         let mut balances = Vec::new();
         let mut checks = Vec::new();
@@ -115,7 +123,9 @@ impl Assembly {
                 .engine(engine.clone())
                 .name(&name(route))
                 .observer(metrics.route(&route.path));
-            Ok(Route::new(route, layer.layer(forward.clone())))
+            let gate = RouteGate::new(Arc::clone(&admission), engine.clone(), route);
+            let service = layer.layer(forward.clone());
+            Ok(Route::new(route, gate, service, forward.clone()))
         });
         let router = Router::new(services.collect::<Result<Vec<_>, _>>()?);
 
@@ -124,6 +134,7 @@ impl Assembly {
             admin: Arc::new(Admin::new(Arc::clone(&metrics), balances, engine.clone())),
             engine,
             metrics,
+            admission,
             checks,
         })
     }
@@ -154,6 +165,7 @@ impl<S, B> Stack<B> for S where
 pub(crate) fn stack(
     router: Router,
     metrics: Arc<Metrics>,
+    admission: Arc<Admission>,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<impl http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static>,
@@ -169,6 +181,9 @@ pub(crate) fn stack(
         // A panic is one request's 500, not its connection's end. It also
         // boxes the body, so that a connection's state stays small.
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(layer_fn(move |inner| {
+            Admitting::new(inner, Arc::clone(&admission))
+        }))
         // Failures become answers above the router: it passes on the error of
         // whatever service a route led to.
         .layer(Rescue)
@@ -223,7 +238,7 @@ fn forward(
     upstream: &Upstream,
     balance: Arc<Balance>,
     dial: Dial,
-) -> Forward<RequestBody<Incoming>> {
+) -> Forward<RequestBody<ClientBody>> {
     Forward::new(
         name,
         balance,

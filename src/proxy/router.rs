@@ -11,24 +11,31 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{HOST, UPGRADE};
+use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::activity::{Busy, Terms};
+use super::admission::{self, ClientBody, RouteGate, Stay, Ticket};
 use super::config::model;
-use super::forward::{Forward, ForwardBody, ForwardError, strip_named};
+use super::forward::{Forward, ForwardBody, ForwardError, Upgrading, strip_named};
 use super::rescue::text;
-use crate::resume::{RequestBody, SseBody, SseService};
+use super::upgrade;
+use crate::resume::{RequestBody, SseBody, SseService, is_event_stream};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+type Answer = Pin<Box<dyn Future<Output = Result<Response<RouteBody>, ForwardError>> + Send>>;
+
 /// What stands behind every route.
-pub(crate) type RouteService = SseService<Forward<RequestBody<Incoming>>>;
+pub(crate) type RouteService = SseService<RouteForward>;
+
+/// The same without the engine, for what must not be repeated or resumed.
+pub(crate) type RouteForward = Forward<RequestBody<ClientBody>>;
 
 /// A [`Service`] that hands each request to its route. Clones share the table.
 #[derive(Clone)]
@@ -39,7 +46,10 @@ pub(crate) struct Router {
 /// One route and its stack.
 pub(crate) struct Route {
     matcher: Matcher,
+    gate: Arc<RouteGate>,
+    upgrade: Vec<String>,
     service: RouteService,
+    forward: RouteForward,
 }
 
 /// What a route matches.
@@ -55,6 +65,7 @@ pin_project! {
     pub(crate) struct RouteBody {
         #[pin]
         kind: Kind,
+        stay: Option<Box<Stay>>,
     }
 }
 
@@ -62,6 +73,7 @@ pin_project! {
     #[project = KindProj]
     enum Kind {
         Routed { #[pin] body: SseBody<ForwardBody> },
+        Tunnel { #[pin] body: ForwardBody },
         Text { body: Full<Bytes> },
     }
 }
@@ -71,8 +83,9 @@ pin_project! {
 enum Refusal {
     /// A tunnel is not what this proxy is for.
     Connect,
-    /// Nor is a WebSocket. (Any other `Upgrade` is an offer, which a server is
-    /// free to ignore, and is not forwarded.)
+    /// A WebSocket, where the route has none, or in a way that none begins.
+    /// (Any other `Upgrade` is an offer, which a server is free to ignore, and
+    /// is not forwarded.)
     WebSocket,
     /// HTTP/1.1 without a host, with two, or with one that is none. Were it
     /// forwarded, the backend might see another host than the one routed by.
@@ -88,12 +101,9 @@ impl Router {
         }
     }
 
-    fn route(&self, request: &Request<Incoming>) -> Result<Option<&Route>, Refusal> {
+    fn route(&self, request: &Request<ClientBody>) -> Result<Option<&Route>, Refusal> {
         if request.method() == Method::CONNECT {
             return Err(Refusal::Connect);
-        }
-        if wants_websocket(request.headers()) {
-            return Err(Refusal::WebSocket);
         }
         let authority = authority(request.version(), request.uri(), request.headers())?;
         let host = authority.as_ref().map(Authority::host);
@@ -103,27 +113,21 @@ impl Router {
     }
 }
 
-impl Service<Request<Incoming>> for Router {
+impl Service<Request<ClientBody>> for Router {
     type Response = Response<RouteBody>;
     type Error = ForwardError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ForwardError>> + Send>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<ClientBody>) -> Self::Future {
         let refused = match self.route(&request) {
-            Ok(Some(route)) => {
-                tracing::Span::current().record("route", route.matcher.path.as_str());
-                let mut service = route.service.clone();
-                strip_named(request.headers_mut());
-                return Box::pin(async move {
-                    std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
-                    let response = service.call(request).await?;
-                    Ok(response.map(RouteBody::routed))
-                });
-            }
+            Ok(Some(route)) => match route.call(request) {
+                Ok(answer) => return answer,
+                Err(refused) => refused,
+            },
             Ok(None) => text(StatusCode::NOT_FOUND, "no route for this request\n"),
             Err(refusal) => refusal.response(),
         };
@@ -142,15 +146,74 @@ impl fmt::Debug for Router {
 // === impl Route ===
 
 impl Route {
-    pub(crate) fn new(route: &model::Route, service: RouteService) -> Self {
+    pub(crate) fn new(
+        route: &model::Route,
+        gate: RouteGate,
+        service: RouteService,
+        forward: RouteForward,
+    ) -> Self {
         Self {
             matcher: Matcher {
                 host: route.host.clone(),
                 path: route.path.clone(),
                 methods: route.methods.clone(),
             },
+            gate: Arc::new(gate),
+            upgrade: route.upgrade.clone(),
             service,
+            forward,
         }
+    }
+
+    fn call(&self, mut request: Request<ClientBody>) -> Result<Answer, Response<Full<Bytes>>> {
+        tracing::Span::current().record("route", self.matcher.path.as_str());
+        let wish = upgrade::wish(&request, &self.upgrade);
+        if wish.is_none() && upgrade::names_websocket(request.headers()) {
+            return Err(Refusal::WebSocket.response());
+        }
+        let terms = request.extensions_mut().remove::<Terms>();
+        let busy = terms.as_ref().and_then(Terms::begin);
+        strip_named(request.headers_mut());
+        let ticket = self.gate.admit(&request, wish.is_some());
+        let ticket = ticket.map_err(admission::Refusal::response)?;
+        if let Some(wish) = wish {
+            return Ok(self.tunnel(request, wish, ticket, busy));
+        }
+        let (mut service, gate) = (self.service.clone(), Arc::clone(&self.gate));
+        let leave = terms.and_then(|terms| terms.leave);
+        let leave = leave.filter(|_| request.method() == Method::GET);
+        Ok(Box::pin(async move {
+            std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+            let response = service.call(request).await?;
+            let is_stream = is_event_stream(response.status(), response.headers());
+            let places = match gate.settle(ticket, is_stream) {
+                Ok(places) => places,
+                Err(refusal) => return Ok(refusal.response().map(RouteBody::from)),
+            };
+            let leave = leave.filter(|_| response.body().may_end_early());
+            let stay = Stay::new(places, busy, leave);
+            Ok(response.map(|body| RouteBody::new(Kind::Routed { body }, stay)))
+        }))
+    }
+
+    /// Asks for another protocol, past the engine.
+    fn tunnel(
+        &self,
+        request: Request<ClientBody>,
+        wish: Upgrading,
+        ticket: Ticket,
+        busy: Option<Busy>,
+    ) -> Answer {
+        let (mut forward, gate) = (self.forward.clone(), Arc::clone(&self.gate));
+        let mut request = request.map(|_| RequestBody::empty());
+        request.extensions_mut().insert(wish);
+        Box::pin(async move {
+            let response = forward.call(request).await?;
+            let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let places = gate.settle(ticket, is_tunnel).unwrap_or_default();
+            let stay = Stay::new(places, busy, None);
+            Ok(response.map(|body| RouteBody::new(Kind::Tunnel { body }, stay)))
+        })
     }
 }
 
@@ -217,21 +280,13 @@ fn authority(
     }
 }
 
-fn wants_websocket(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(UPGRADE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-}
-
 impl Refusal {
     fn response(self) -> Response<Full<Bytes>> {
         match self {
             Self::Connect => text(StatusCode::NOT_IMPLEMENTED, "CONNECT is not supported\n"),
             Self::WebSocket => text(
                 StatusCode::NOT_IMPLEMENTED,
-                "WebSocket is not supported by this proxy\n",
+                "WebSocket is not supported here\n",
             ),
             Self::Host => text(
                 StatusCode::BAD_REQUEST,
@@ -244,18 +299,14 @@ impl Refusal {
 // === impl RouteBody ===
 
 impl RouteBody {
-    fn routed(body: SseBody<ForwardBody>) -> Self {
-        Self {
-            kind: Kind::Routed { body },
-        }
+    fn new(kind: Kind, stay: Option<Box<Stay>>) -> Self {
+        Self { kind, stay }
     }
 }
 
 impl From<Full<Bytes>> for RouteBody {
     fn from(body: Full<Bytes>) -> Self {
-        Self {
-            kind: Kind::Text { body },
-        }
+        Self::new(Kind::Text { body }, None)
     }
 }
 
@@ -267,8 +318,15 @@ impl Body for RouteBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().kind.project() {
+        let this = self.project();
+        if let Some(stay) = this.stay
+            && stay.poll_leave(cx).is_ready()
+        {
+            return Poll::Ready(None);
+        }
+        match this.kind.project() {
             KindProj::Routed { body } => body.poll_frame(cx),
+            KindProj::Tunnel { body } => body.poll_frame(cx).map_err(Into::into),
             KindProj::Text { body } => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
@@ -279,6 +337,7 @@ impl Body for RouteBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Routed { body } => body.is_end_stream(),
+            Kind::Tunnel { body } => body.is_end_stream(),
             Kind::Text { body } => body.is_end_stream(),
         }
     }
@@ -286,6 +345,7 @@ impl Body for RouteBody {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Routed { body } => body.size_hint(),
+            Kind::Tunnel { body } => body.size_hint(),
             Kind::Text { body } => body.size_hint(),
         }
     }

@@ -134,11 +134,18 @@ impl Server {
         let workers = Arc::new(self.workers);
         let (phases, phase) = Phases::new();
         let metrics = self.assembly.metrics;
-        let stack = stack(self.assembly.router, Arc::clone(&metrics));
+        let stack = stack(
+            self.assembly.router,
+            Arc::clone(&metrics),
+            Arc::clone(&self.assembly.admission),
+        );
         // Every loop takes its slot before it accepts.
         let slots = self.limits.connections.max(self.listeners.len());
         let gate = Gate {
-            protocol: Arc::new(Protocol::new(self.limits, self.handover)),
+            protocol: Arc::new(Protocol::new(
+                Arc::clone(&self.assembly.admission),
+                self.handover,
+            )),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             metrics,
             phase,
@@ -209,7 +216,7 @@ where
             return;
         };
         let open = gate.metrics.connections().accepted();
-        let tls = listener.tls().cloned();
+        let (tls, proxied) = (listener.tls().cloned(), listener.proxied().cloned());
         let (protocol, stack, phase) = (
             Arc::clone(&gate.protocol),
             stack.clone(),
@@ -219,7 +226,8 @@ where
         gate.workers.next().spawn(async move {
             // To be told of a socket's readiness is a matter of one runtime.
             if let Ok(stream) = stream.and_then(TcpStream::from_std) {
-                protocol.serve(stream, addr, tls, stack, phase).await;
+                let served = protocol.serve(stream, addr, proxied, tls, stack, phase);
+                served.await;
             }
             drop((slot, open));
         });

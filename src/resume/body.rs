@@ -16,6 +16,8 @@ use tracing::Span;
 use crate::log::{Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::stream::gap_comment;
+#[cfg(feature = "proxy")]
+use crate::stream::policy::Kind as StreamKind;
 use crate::stream::source::BoxError;
 use crate::stream::stream::Subscription;
 use crate::wire::{Boundary, HEARTBEAT, LeadingBom, encode_comment};
@@ -97,6 +99,17 @@ impl<B> SseBody<B> {
     /// Whether a stream's events are in it.
     pub(super) fn is_live(&self) -> bool {
         matches!(self.kind, Kind::Live { .. })
+    }
+
+    /// Whether a client takes an end of it for no more than a reason to come
+    /// back: the end of an answer would mean that it is whole.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn may_end_early(&self) -> bool {
+        match &self.kind {
+            Kind::Live { live } => live.subscription.stream().policy.kind != StreamKind::OneShot,
+            Kind::Held { .. } => true,
+            _ => false,
+        }
     }
 
     /// A short text of our own.

@@ -11,7 +11,7 @@ use proptest::sample::{select, subsequence};
 use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{
     Balance, DiskJournal, DiskSync, Drain, HealthCheck, JournalSettings, Limits, Listener,
-    OnJournalLoss, RedisJournal, RedisTopology, Route, Upstream,
+    Networks, OnJournalLoss, RedisJournal, RedisTopology, Route, Upstream,
 };
 use tower_sse::resume::settings::{
     BufferSettings, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
@@ -27,7 +27,9 @@ fn the_shortest_file_in_full() {
         config.to_yaml(),
         r#"listeners:
   - address: "127.0.0.1:8080"
+    proxy_protocol: ~
     tls: ~
+trusted_proxies: []
 admin: ~
 journal: { kind: memory }
 drain:
@@ -38,12 +40,24 @@ limits:
   connections: 100000
   header_timeout: 30s
   write_timeout: 30s
+  connections_per_address: ~
+  streams_per_address: ~
+  streams_per_principal: ~
+  header_bytes: 32KiB
+  headers: 100
+  request_body: ~
+  body_timeout: ~
+  idle_timeout: ~
+  tunnel_idle: 1h
+  max_connection_age: ~
 upstreams: {}
 routes:
   - path: "/"
     host: ~
     methods: ~
     upstream: "http://127.0.0.1:3000"
+    rate_limit: []
+    upgrade: ["websocket"]
     sse:
       mode: auto
       key:
@@ -119,6 +133,7 @@ fn config() -> impl Strategy<Value = Config> {
                 journal,
                 drain,
                 limits,
+                trusted_proxies: Networks::default(),
                 upstreams: with_urls(upstreams, &routes),
                 routes,
             },
@@ -146,6 +161,7 @@ fn listeners() -> impl Strategy<Value = Vec<Listener>> {
         let listener = |address: &str| Listener {
             address: address.parse().expect("an address"),
             tls: None,
+            proxy_protocol: None,
         };
         addresses.into_iter().map(listener).collect()
     })
@@ -225,6 +241,7 @@ fn limits() -> impl Strategy<Value = Limits> {
                 connections,
                 header_timeout,
                 write_timeout,
+                ..Limits::default()
             },
         )
 }
@@ -282,6 +299,8 @@ fn route(upstreams: Vec<String>) -> impl Strategy<Value = Route> {
                 path,
                 methods,
                 upstream,
+                rate_limit: Vec::new(),
+                upgrade: vec!["websocket".to_owned()],
                 sse,
             }
         })

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{
-    Balance, Config, Drain, JournalSettings, Limits, Listener, Route, Tls, Upstream,
+    Balance, Config, Drain, JournalSettings, Limits, Listener, Networks, Route, Tls, Upstream,
 };
 use tower_sse::resume::settings::Settings;
 
@@ -42,6 +42,7 @@ pub(crate) struct Answer {
 pub(crate) fn config<S: AsRef<str>>(servers: &[S]) -> Config {
     Config {
         listeners: vec![listener(None)],
+        trusted_proxies: Networks::default(),
         admin: Some("127.0.0.1:0".parse().unwrap()),
         journal: JournalSettings::Memory,
         drain: Drain {
@@ -53,6 +54,7 @@ pub(crate) fn config<S: AsRef<str>>(servers: &[S]) -> Config {
             connections: 1000,
             header_timeout: LONG,
             write_timeout: LONG,
+            ..Limits::default()
         },
         upstreams: BTreeMap::from([("app".to_owned(), upstream(servers))]),
         routes: vec![route("/", "app")],
@@ -63,6 +65,7 @@ pub(crate) fn listener(tls: Option<Tls>) -> Listener {
     Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         tls,
+        proxy_protocol: None,
     }
 }
 
@@ -85,6 +88,8 @@ pub(crate) fn route(path: &str, upstream: &str) -> Route {
         path: path.to_owned(),
         methods: None,
         upstream: upstream.to_owned(),
+        rate_limit: Vec::new(),
+        upgrade: vec!["websocket".to_owned()],
         sse: Settings::default(),
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use super::error::ConfigError;
 use super::journal;
+use super::limits;
 use super::listener;
-use super::model::{Config, Drain, JournalSettings, Limits, Listener};
+use super::model::{Config, Drain, JournalSettings, Limits, Listener, Networks};
+use super::network;
 use super::route;
 use super::section::Section;
 use super::tree::Node;
@@ -16,8 +17,9 @@ use super::upstream;
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "listeners",
+    "trusted_proxies",
     "admin",
     "journal",
     "drain",
@@ -34,12 +36,13 @@ const DEFAULT_LISTENER: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
 pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
     let top = Section::open(root, &KEYS)?;
     let listeners = top.read("listeners", |node| listener::read_all(node, folder))?;
+    let trusted_proxies = top.read_or_off("trusted_proxies", network::read)?;
     let admin = top.read_or_off("admin", listener::read_admin)?.flatten();
     let journal = top
         .read("journal", |node| journal::read(node, folder))?
         .unwrap_or_default();
     let drain = top.read("drain", read_drain)?.unwrap_or_default();
-    let limits = top.read("limits", read_limits)?.unwrap_or_default();
+    let limits = top.read("limits", limits::read)?.unwrap_or_default();
     let mut upstreams = top
         .read("upstreams", upstream::read_all)?
         .unwrap_or_default();
@@ -47,6 +50,7 @@ pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
 
     let config = Config {
         listeners: listeners.unwrap_or_else(default_listeners),
+        trusted_proxies: trusted_proxies.unwrap_or_default(),
         admin,
         journal,
         drain,
@@ -69,7 +73,9 @@ pub(super) fn single(listen: SocketAddr, url: &str) -> Result<Config> {
         listeners: vec![Listener {
             address: listen,
             tls: None,
+            proxy_protocol: None,
         }],
+        trusted_proxies: Networks::default(),
         admin: None,
         journal: JournalSettings::default(),
         drain: Drain::default(),
@@ -83,6 +89,7 @@ fn default_listeners() -> Vec<Listener> {
     vec![Listener {
         address: SocketAddr::from(DEFAULT_LISTENER),
         tls: None,
+        proxy_protocol: None,
     }]
 }
 
@@ -105,36 +112,6 @@ fn read_drain(node: &Node) -> Result<Drain> {
         )));
     }
     Ok(Drain { deadline, spread })
-}
-
-fn read_limits(node: &Node) -> Result<Limits> {
-    let section = Section::open(
-        node,
-        &[
-            "buffered_bytes",
-            "connections",
-            "header_timeout",
-            "write_timeout",
-        ],
-    )?;
-    let default = Limits::default();
-    let some_time = |node: &Node| {
-        node.duration_from(Duration::from_millis(100), "no client could be that quick")
-    };
-    Ok(Limits {
-        buffered_bytes: section
-            .read("buffered_bytes", |node| node.size_from(1 << 20))?
-            .unwrap_or(default.buffered_bytes),
-        connections: section
-            .read("connections", Node::count)?
-            .unwrap_or(default.connections),
-        header_timeout: section
-            .read("header_timeout", some_time)?
-            .unwrap_or(default.header_timeout),
-        write_timeout: section
-            .read("write_timeout", some_time)?
-            .unwrap_or(default.write_timeout),
-    })
 }
 
 /// The admin endpoint cannot share a port with clients.

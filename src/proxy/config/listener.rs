@@ -8,6 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::{ConfigError, io_reason};
 use super::model::{Listener, Tls};
+use super::network;
 use super::section::Section;
 use super::tree::Node;
 
@@ -45,12 +46,17 @@ pub(super) fn read_admin(node: &Node) -> Result<Option<SocketAddr>> {
 }
 
 fn read(node: &Node, folder: &Path) -> Result<Listener> {
-    let section = Section::open(node, &["address", "tls"])?;
+    let section = Section::open(node, &["address", "tls", "proxy_protocol"])?;
     let Some(address) = section.read("address", address)? else {
         return Err(node.error("has no `address`; write one, such as 0.0.0.0:8080"));
     };
     let tls = section.read_or_off("tls", |node| read_tls(node, folder))?;
-    Ok(Listener { address, tls })
+    let proxy_protocol = section.read_or_off("proxy_protocol", network::read_proxy_protocol)?;
+    Ok(Listener {
+        address,
+        tls,
+        proxy_protocol,
+    })
 }
 
 fn address(node: &Node) -> Result<SocketAddr> {
