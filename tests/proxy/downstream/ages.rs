@@ -69,12 +69,13 @@ async fn an_answer_that_is_asked_for_once_is_not_ended() {
     let mut got = Reader::of(ask(proxy.addr, "127.0.0.1", stream_request()).await);
     // Another connection, opened later, has come of age.
     let io = TokioIo::new(TcpStream::connect(proxy.addr).await.unwrap());
-    let handshake = hyper::client::conn::http1::handshake::<_, Full<Bytes>>(io);
-    let (_sender, connection) = handshake.await.unwrap();
-    timeout(PATIENCE, connection)
-        .await
-        .expect("an end")
-        .unwrap();
+    let handshake = hyper::client::conn::http1::handshake(io);
+    let (mut sender, connection) = handshake.await.unwrap();
+    let connection = tokio::spawn(connection);
+    let answer = sender.send_request(request("GET", "/", "")).await;
+    assert_eq!(answer.unwrap().status(), 200);
+    let closed = timeout(PATIENCE, connection).await;
+    closed.expect("an end").unwrap().unwrap();
     let number = feed.send();
     posted.until(number).await;
     got.until(number).await;
