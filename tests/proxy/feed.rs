@@ -110,6 +110,12 @@ impl Reader {
         }
     }
 
+    /// Waits for the event of this number, which is the first after joining.
+    pub(crate) async fn joins_at(&mut self, number: u32) {
+        self.seen = number - 1;
+        self.until(number).await;
+    }
+
     /// Waits for the end, which must be in order.
     pub(crate) async fn ends(&mut self) {
         while self.read().await {}

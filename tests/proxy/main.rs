@@ -21,6 +21,7 @@ mod feed;
 mod handover;
 mod headers;
 mod health;
+mod hostile;
 mod http2;
 mod https_upstream;
 mod limits;
