@@ -39,6 +39,9 @@ pub(crate) struct Terms {
 impl Terms {
     /// Tells a request, if there is anything to tell.
     pub(crate) fn apply<B>(&self, request: &mut Request<B>) {
+        if let Some(activity) = &self.activity {
+            activity.asked();
+        }
         if self.activity.is_some() || self.leave.is_some() {
             request.extensions_mut().insert(self.clone());
         }
@@ -82,10 +85,17 @@ impl Activity {
         activity
     }
 
-    /// A request's head is read.
+    /// A request's head is read. Not every request comes to be answered by a
+    /// route.
+    fn asked(&self) {
+        self.reading.store(NONE, Ordering::Relaxed);
+        self.rested.store(self.elapsed(), Ordering::Relaxed);
+    }
+
+    /// A request is being answered.
     pub(crate) fn begin(this: &Arc<Self>) -> Busy {
         this.open.fetch_add(1, Ordering::Relaxed);
-        this.reading.store(NONE, Ordering::Relaxed);
+        this.asked();
         Busy(Arc::clone(this))
     }
 
@@ -164,6 +174,18 @@ mod tests {
             drop(busy);
         });
         assert_eq!(closed(&activity).await, 1060);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_no_route_takes_is_one() {
+        let activity = Activity::new(HEAD, IDLE);
+        let terms = Terms {
+            activity: Some(Arc::clone(&activity)),
+            leave: None,
+        };
+        sleep(Duration::from_secs(5)).await;
+        terms.apply(&mut Request::new(()));
+        assert_eq!(closed(&activity).await, 65);
     }
 
     #[tokio::test(start_paused = true)]

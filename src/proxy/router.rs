@@ -20,7 +20,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::activity::{Busy, Terms};
-use super::admission::{self, ClientBody, RouteGate, Stay, Ticket};
+use super::admission::{ClientBody, RouteGate, Stay, Ticket};
 use super::config::model;
 use super::forward::{Forward, ForwardBody, ForwardError, Upgrading, strip_named};
 use super::rescue::text;
@@ -124,15 +124,17 @@ impl Service<Request<ClientBody>> for Router {
 
     fn call(&mut self, request: Request<ClientBody>) -> Self::Future {
         let refused = match self.route(&request) {
-            Ok(Some(route)) => match route.call(request) {
-                Ok(answer) => return answer,
-                Err(refused) => refused,
-            },
+            Ok(Some(route)) => return route.call(request),
             Ok(None) => text(StatusCode::NOT_FOUND, "no route for this request\n"),
             Err(refusal) => refusal.response(),
         };
-        Box::pin(std::future::ready(Ok(refused.map(RouteBody::from))))
+        answered(refused)
     }
+}
+
+/// An answer of our own.
+fn answered(response: Response<Full<Bytes>>) -> Answer {
+    Box::pin(std::future::ready(Ok(response.map(RouteBody::from))))
 }
 
 impl fmt::Debug for Router {
@@ -165,24 +167,26 @@ impl Route {
         }
     }
 
-    fn call(&self, mut request: Request<ClientBody>) -> Result<Answer, Response<Full<Bytes>>> {
+    fn call(&self, mut request: Request<ClientBody>) -> Answer {
         tracing::Span::current().record("route", self.matcher.path.as_str());
         let wish = upgrade::wish(&request, &self.upgrade);
         if wish.is_none() && upgrade::names_websocket(request.headers()) {
-            return Err(Refusal::WebSocket.response());
+            return answered(Refusal::WebSocket.response());
         }
         let terms = request.extensions_mut().remove::<Terms>();
         let busy = terms.as_ref().and_then(Terms::begin);
         strip_named(request.headers_mut());
-        let ticket = self.gate.admit(&request, wish.is_some());
-        let ticket = ticket.map_err(admission::Refusal::response)?;
+        let ticket = match self.gate.admit(&request, wish.is_some()) {
+            Ok(ticket) => ticket,
+            Err(refusal) => return answered(refusal.response()),
+        };
         if let Some(wish) = wish {
-            return Ok(self.tunnel(request, wish, ticket, busy));
+            return self.tunnel(request, wish, ticket, busy);
         }
         let (mut service, gate) = (self.service.clone(), Arc::clone(&self.gate));
         let leave = terms.and_then(|terms| terms.leave);
         let leave = leave.filter(|_| request.method() == Method::GET);
-        Ok(Box::pin(async move {
+        Box::pin(async move {
             std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
             let response = service.call(request).await?;
             let is_stream = is_event_stream(response.status(), response.headers());
@@ -193,7 +197,7 @@ impl Route {
             let leave = leave.filter(|_| response.body().may_end_early());
             let stay = Stay::new(places, busy, leave);
             Ok(response.map(|body| RouteBody::new(Kind::Routed { body }, stay)))
-        }))
+        })
     }
 
     /// Asks for another protocol, past the engine.

@@ -133,7 +133,8 @@ impl Reader {
                 self.seen += 1;
                 assert_eq!(number, self.seen.to_string());
             }
-            self.text = rest.to_owned();
+            let read = self.text.len() - rest.len();
+            self.text.drain(..read);
         }
         true
     }

@@ -28,7 +28,7 @@ use super::metrics::Metrics;
 pub(crate) use self::body::ClientBody;
 pub(crate) use self::gate::{RouteGate, Ticket};
 pub(crate) use self::places::{Permit, Places, Who};
-pub(crate) use self::refusal::{Reason, Refusal, Refusals};
+pub(crate) use self::refusal::{Reason, Refusals};
 pub(crate) use self::service::Admitting;
 pub(crate) use self::stay::Stay;
 
@@ -82,7 +82,7 @@ pub(crate) fn block(address: IpAddr) -> IpAddr {
             let [a, b, c, d, ..] = address.segments();
             IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
-        address => address,
+        IpAddr::V4(address) => IpAddr::V4(address),
     }
 }
 

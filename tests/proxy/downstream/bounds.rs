@@ -107,7 +107,7 @@ async fn heads_are_bounded_by_bytes_and_by_count() {
     config.limits.header_bytes = 4096;
     config.limits.headers = 20;
     let proxy = Proxy::start(config).await;
-    let many = |count: usize| -> String { (0..count).map(|n| format!("X-{n}: 1\r\n")).collect() };
+    let many = |count: usize| "X-Another: 1\r\n".repeat(count);
     let large = |bytes: usize| format!("X: {}\r\n", "x".repeat(bytes));
     for (headers, status) in [
         (many(18), "HTTP/1.1 200 "),

@@ -113,8 +113,11 @@ fn strict(mut bytes: &[u8]) -> Result<Vec<Request>, String> {
     Ok(requests)
 }
 
+/// A body, and what follows it.
+type Dechunked<'a> = (Vec<u8>, &'a [u8]);
+
 /// A chunked body without extensions; `None` if it is not whole.
-fn dechunk(mut bytes: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, String> {
+fn dechunk(mut bytes: &[u8]) -> Result<Option<Dechunked<'_>>, String> {
     let mut body = Vec::new();
     loop {
         let Some(end) = find(bytes, b"\r\n") else {
