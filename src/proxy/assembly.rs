@@ -10,31 +10,32 @@ use std::collections::BTreeMap;
 use std::io::Error as IoError;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper::body::Incoming;
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
 use super::acme::{AcmeError, Acmes};
 use super::admin::Admin;
+use super::admission::{Admission, ClientBody, RouteGate};
 use super::balance::{Balance, Server as Backend};
 use super::config::Config;
 use super::config::model::{self, Upstream};
 use super::entrance::Rules;
 use super::forward::{Dial, Forward, client_tls};
+use super::greeting::Greeting;
 use super::health::Check;
 use super::journal;
 use super::listener::BindError;
 use super::metrics::Metrics;
 use super::router::{Route, Router};
 use super::target::Target;
-use super::tls::Greeting;
 use crate::journal::JournalError;
 use crate::resume::{Engine, RequestBody, SseLayer};
 
 /// What a request is sent on by.
-type Forwarding = Forward<RequestBody<Incoming>>;
+type Forwarding = Forward<RequestBody<ClientBody>>;
 /// What a route leads to.
-type Leading = Target<RequestBody<Incoming>>;
+type Leading = Target<RequestBody<ClientBody>>;
 
 /// Everything a configuration turns into, sockets aside.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ pub(crate) struct Assembly {
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin: Arc<Admin>,
+    pub(crate) admission: Arc<ArcSwap<Admission>>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) acmes: Acmes,
     upstreams: BTreeMap<String, Arc<Connected>>,
@@ -53,6 +55,7 @@ pub(crate) struct Assembly {
 /// What is to take the place of what is there.
 pub(crate) struct Plan {
     pub(crate) acmes: Acmes,
+    admission: Arc<Admission>,
     listeners: Vec<model::Listener>,
     upstreams: BTreeMap<String, Arc<Connected>>,
     targets: BTreeMap<String, Leading>,
@@ -95,8 +98,11 @@ impl Assembly {
         let journal = journal::open(&config.journal).map_err(AssemblyError::Journal)?;
         let engine = Engine::with_journal(config.limits.buffered_bytes, journal);
         let acmes = Acmes::default();
+        let trusted = config.trusted_proxies.clone();
+        let admission = Admission::new(config.limits, trusted, &metrics);
         let mut assembly = Self {
             router: Router::new([]),
+            admission: Arc::new(ArcSwap::from_pointee(admission)),
             rules: Arc::new(Rules::new(acmes.challenges())),
             acmes,
             admin: Arc::new(Admin::new(Arc::clone(&metrics), Vec::new(), engine.clone())),
@@ -115,6 +121,7 @@ impl Assembly {
         let acmes = self.acmes.next(&config.listeners, self.metrics.tls());
         let mut plan = Plan {
             acmes: acmes.map_err(AssemblyError::Acme)?,
+            admission: Arc::new(self.admission.load().next(config)),
             listeners: config.listeners.clone(),
             upstreams: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -138,8 +145,11 @@ impl Assembly {
                 .engine(self.engine.clone())
                 .name(&name)
                 .observer(self.metrics.route(&route.path));
+            let admission = Arc::clone(&plan.admission);
+            let gate = RouteGate::new(admission, self.engine.clone(), route);
+            let service = layer.layer(target.clone());
             plan.routes
-                .push(Route::new(route, layer.layer(target.clone())));
+                .push(Route::new(route, gate, service, target.clone()));
             plan.targets.entry(name).or_insert(target);
         }
         Ok(plan)
@@ -203,6 +213,7 @@ impl Assembly {
         let balances = self.upstreams.iter();
         let balances = balances.map(|(name, c)| (name.clone(), Arc::clone(&c.balance)));
         self.admin.lead_to(balances.collect());
+        self.admission.store(plan.admission);
         self.rules.adopt(&plan.listeners);
         self.admin.certify(plan.acmes.clone());
         self.acmes = plan.acmes;

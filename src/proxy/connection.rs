@@ -24,6 +24,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
@@ -31,17 +32,24 @@ use tower_http::set_header::SetResponseHeader;
 
 use super::Stack;
 use super::acme;
+use super::activity::{Activity, Terms};
+use super::admission::{Admission, Reason, Refused};
 use super::arrival::{Arrival, Arriving};
-use super::config::model::Limits;
+use super::config::model::{Limits, Networks};
 use super::forward::Peer;
+use super::greeting::Greeting;
 use super::handover::{EventStream, HandingOver, Handover, Rewind};
 use super::io::WriteDeadline;
 use super::phase::{Phase, PhaseWatch};
-use super::tls::{Greeting, HandshakeFailure, TlsMetrics};
+use super::preface;
+use super::tls::{HandshakeFailure, TlsMetrics};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A request head may be this large; so may what waits to be written to a
+/// Headers that hyper has room for without being asked, on its stack.
+const HYPER_HEADERS: usize = 100;
+
+/// A request head may be this large, or as configured; so may what waits to be written to a
 /// client, who has a cursor into the stream's buffer and needs no second one.
 const MAX_BUFFER: usize = 32 * 1024;
 
@@ -83,30 +91,44 @@ pub(crate) struct Protocol {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     limits: Limits,
+    admission: Arc<Admission>,
     handover: bool,
 }
 
 // === impl Protocol ===
 
 impl Protocol {
-    pub(crate) fn new(mut limits: Limits, handover: bool) -> Self {
+    pub(crate) fn new(admission: Arc<Admission>, handover: bool) -> Self {
+        let mut limits = admission.limits;
         limits.header_timeout = limits.header_timeout.min(LONGEST_HEADER_TIMEOUT);
+        // It counts the wait for a request as part of its head. Whoever allows
+        // another time for that is served by `activity`.
+        let header_timeout = match limits.idle_timeout {
+            None => Some(limits.header_timeout),
+            Some(_) => None,
+        };
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .max_buf_size(MAX_BUFFER);
+            .header_read_timeout(header_timeout)
+            .max_header_size(limits.header_bytes)
+            .max_buf_size(MAX_BUFFER.max(limits.header_bytes));
+        if limits.headers != HYPER_HEADERS {
+            http1.max_headers(limits.headers);
+        }
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(H2_PONG)
             .max_concurrent_streams(H2_STREAMS)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(H2_SEND_BUFFER);
         Self {
             http1,
             http2,
             limits,
+            admission,
             handover,
         }
     }
@@ -114,7 +136,7 @@ impl Protocol {
     /// Serves one connection to its end, or to the end of all.
     pub(crate) async fn serve<S, B>(
         &self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         addr: SocketAddr,
         greeting: Greeting,
         stack: S,
@@ -128,10 +150,14 @@ impl Protocol {
             tracing::debug!(%error, "cannot set socket options");
             return;
         }
-        let peer = Peer {
-            addr,
-            tls: greeting.tls.is_some(),
+        let introduced = Box::pin(self.introduced(&mut stream, addr, greeting.proxied));
+        let Some(Ok(addr)) = phase.while_serving(introduced).await else {
+            return;
         };
+        let Ok(_place) = self.admission.connect(addr.ip()) else {
+            return;
+        };
+        let peer = Peer::new(addr, greeting.tls.is_some());
         let io = WriteDeadline::new(stream, self.limits.write_timeout);
         let connection = match greeting.tls {
             None => {
@@ -172,6 +198,43 @@ impl Protocol {
         let result = connection.await;
         if let Err(error) = result {
             tracing::debug!(error = &*error as &dyn Error, "client connection broke");
+        }
+    }
+
+    /// Whose connection it is. Behind balancers that say so, it is they who may
+    /// connect, and nobody else.
+    async fn introduced(
+        &self,
+        stream: &mut TcpStream,
+        addr: SocketAddr,
+        proxied: Option<Arc<Networks>>,
+    ) -> Result<SocketAddr, Refused> {
+        let Some(from) = proxied else {
+            return Ok(addr);
+        };
+        let refused = |why: &dyn std::fmt::Display| {
+            tracing::debug!(%addr, %why, "no PROXY header was taken");
+            self.admission.refusals.count(Reason::ProxyProtocol);
+            Refused
+        };
+        if !from.contain(addr.ip()) {
+            return Err(refused(&"it is not in `proxy_protocol.from`"));
+        }
+        let read = preface::read(stream).await;
+        read.map(|client| client.unwrap_or(addr))
+            .map_err(|broken| refused(&broken))
+    }
+
+    /// What holds for the requests of a new connection.
+    fn terms(&self) -> Terms {
+        let idle = self.limits.idle_timeout;
+        let age = self.limits.max_connection_age.map(|age| {
+            // Those that came together should not go together.
+            age.mul_f64(0.9 + 0.2 * fastrand::f64())
+        });
+        Terms {
+            activity: idle.map(|idle| Activity::new(self.limits.header_timeout, idle)),
+            leave: age.and_then(|age| Instant::now().checked_add(age)),
         }
     }
 
@@ -261,15 +324,18 @@ impl Protocol {
     {
         let asked = Arc::<AtomicBool>::default();
         let first = Arc::clone(&asked);
+        let terms = self.terms();
+        let mut retire = Retire::new(terms.leave, terms.activity.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             first.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
+            terms.apply(&mut request);
             stack.clone().oneshot(request)
         });
         let connection = self.http2.serve_connection(TokioIo::new(io), service);
         let mut connection = Box::pin(connection);
         tokio::select! {
-            result = until_done(&mut connection, &mut phase, || None::<Infallible>) => match result {
+            result = until_done(&mut connection, &mut phase, &mut retire, || None::<Infallible>) => match result {
                 Some(Done::Over(result)) => Ok(result?),
                 Some(Done::Left(never)) => match never {},
                 None => Ok(()),
@@ -292,14 +358,28 @@ impl Protocol {
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let (mut io, mut ahead) = (io, BytesMut::new());
+        let mut terms = self.terms();
         loop {
             let handover = Handover::new();
-            let taking = self.handover.then(|| handover.clone());
-            let service = HandingOver::new(peer, stack.clone(), taking);
-            let rewind = Rewind::new(io, ahead, handover.clone());
+            let service = HandingOver::new(
+                peer,
+                terms.clone(),
+                stack.clone(),
+                handover.clone(),
+                self.handover,
+            );
+            let activity = terms.activity.clone();
+            let rewind = Rewind::new(io, ahead, handover.clone(), activity.clone());
             let connection = self.http1.serve_connection(TokioIo::new(rewind), service);
             let mut connection = Box::pin(connection);
-            let taken = match until_done(&mut connection, &mut phase, || handover.take()).await {
+            let mut retire = Retire::new(terms.leave, None);
+            let done = until_done(&mut connection, &mut phase, &mut retire, || handover.take());
+            // A head that is half there would keep it from ending in order.
+            let done = tokio::select! {
+                done = done => done,
+                () = idle(activity) => None,
+            };
+            let taken = match done {
                 Some(Done::Left(taken)) => taken,
                 Some(Done::Over(result)) => return Ok(result?),
                 None => return Ok(()),
@@ -309,16 +389,24 @@ impl Protocol {
                 let parts = Pin::into_inner(connection).into_parts();
                 parts.io.into_inner().into_parts(&parts.read_buf)
             };
+            let taken = match taken.joined() {
+                Ok(joined) => {
+                    let tunnel = Box::pin(joined.run(socket, read, self.limits.tunnel_idle));
+                    return Ok(phase.until_aborted(tunnel).await.unwrap_or(Ok(()))?);
+                }
+                Err(stream) => stream,
+            };
             let last = phase.has_reached(Phase::Draining);
             let stream = Box::pin(EventStream::new(socket, read, taken, last));
             let Some(mut kept) = phase.until_aborted(stream).await.transpose()?.flatten() else {
                 return Ok(());
             };
-            if kept.close || phase.has_reached(Phase::Draining) {
+            if kept.close || terms.is_over() || phase.has_reached(Phase::Draining) {
                 let close = Box::pin(async move { kept.io.shutdown().await });
                 return Ok(phase.until_aborted(close).await.unwrap_or(Ok(()))?);
             }
             (io, ahead) = (kept.io, kept.ahead);
+            terms.rested();
         }
     }
 }
@@ -341,6 +429,48 @@ where
         Err(_) => {
             metrics.failed(HandshakeFailure::Timeout);
             None
+        }
+    }
+}
+
+/// Resolves when a connection has nothing to do, where that has a limit.
+async fn idle(activity: Option<Arc<Activity>>) {
+    match activity {
+        Some(activity) => activity.idle().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// When a connection is to end in order, with what it is at.
+struct Retire(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Retire {
+    fn new(leave: Option<Instant>, activity: Option<Arc<Activity>>) -> Self {
+        if leave.is_none() && activity.is_none() {
+            return Self(None);
+        }
+        Self(Some(Box::pin(async move {
+            let leave = async {
+                match leave {
+                    Some(leave) => sleep_until(leave).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = leave => {}
+                () = idle(activity) => {}
+            }
+        })))
+    }
+
+    /// Resolves once.
+    async fn reached(&mut self) {
+        match &mut self.0 {
+            Some(due) => {
+                due.await;
+                self.0 = None;
+            }
+            None => std::future::pending().await,
         }
     }
 }
@@ -371,12 +501,14 @@ enum Done<T> {
 async fn until_done<C, T>(
     connection: &mut Pin<Box<C>>,
     phase: &mut PhaseWatch,
+    retire: &mut Retire,
     mut left: impl FnMut() -> Option<T>,
 ) -> Option<Done<T>>
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
-    for next in [Phase::Draining, Phase::Aborted] {
+    let mut next = Phase::Draining;
+    loop {
         let done = poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Done::Over(result)),
             Poll::Pending => left().map_or(Poll::Pending, |left| Poll::Ready(Done::Left(left))),
@@ -384,9 +516,13 @@ where
         tokio::select! {
             // The phase first: a response that came later is to know of it.
             biased;
-            () = phase.reached(next) => connection.as_mut().graceful_shutdown(),
+            () = phase.reached(next) => match next {
+                Phase::Aborted => return None,
+                _ => next = Phase::Aborted,
+            },
+            () = retire.reached() => {}
             done = done => return Some(done),
         }
+        connection.as_mut().graceful_shutdown();
     }
-    None
 }

@@ -12,8 +12,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::assembly::AssemblyError;
 use super::config::model;
+use super::greeting::Greeting;
 use super::inherited::Inherited;
-use super::tls::{Greeting, TlsError};
+use super::tls::TlsError;
 
 /// Connections the kernel completes before they are accepted. After a restart
 /// every client comes back at once.

@@ -47,6 +47,7 @@ pub struct Metrics {
     connect_failures: Family<Labels, Counter>,
     server_up: Family<Labels, Gauge>,
     requests: [Counter; 5],
+    refused: Family<Labels, Counter>,
     connections: ConnectionMetrics,
     reloads: Family<Labels, Counter>,
     config: Family<Labels, Gauge>,
@@ -145,6 +146,7 @@ impl Metrics {
             config: plain(r, "config_info", "The configuration that is in force"),
             access_log_dropped: plain(r, "access_log_dropped", "Lines that were not written"),
             requests: register_requests(r),
+            refused: plain(r, "refused", "What a limit kept from being served"),
             connections: ConnectionMetrics {
                 accepted: plain(r, "connections_accepted", "Client connections accepted"),
                 open: plain(r, "connections_open", "Client connections open"),
@@ -213,6 +215,12 @@ impl Metrics {
     /// Certificates and handshakes.
     pub(crate) fn tls(&self) -> &TlsMetrics {
         &self.tls
+    }
+
+    /// What is refused for one reason.
+    pub fn refused(&self, reason: &str) -> Counter {
+        let labels = vec![("reason", reason.to_owned())];
+        self.refused.get_or_create_owned(&labels)
     }
 
     /// Counts a response head.

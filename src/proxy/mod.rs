@@ -6,8 +6,8 @@
 //! [`SseLayer`] an application would use.
 //!
 //! ```text
-//! server ─ Recording ─ Trace ─ CatchPanic ─ Rescue ─ Entrance ─ Router ─┬─ SseLayer ─ Forward ─ upstream
-//!                                                                       └─ SseLayer ─ Forward ─ upstream
+//! server ─ Recording ─ Trace ─ CatchPanic ─ Admitting ─ Rescue ─ Entrance ─ Router ─┬─ SseLayer ─ Forward ─ upstream
+//!                                                                                   └─ SseLayer ─ Forward ─ upstream
 //! ```
 //!
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
@@ -15,7 +15,9 @@
 
 mod access_log;
 mod acme;
+mod activity;
 pub mod admin;
+mod admission;
 pub mod arguments;
 mod arrival;
 mod assembly;
@@ -25,6 +27,7 @@ mod connection;
 pub mod demo;
 mod entrance;
 pub mod forward;
+mod greeting;
 mod handover;
 pub mod health;
 pub mod inherited;
@@ -34,6 +37,7 @@ mod listener;
 pub mod logging;
 pub mod metrics;
 mod phase;
+mod preface;
 pub mod process;
 mod reload;
 pub mod rescue;
@@ -44,11 +48,13 @@ mod supervisor;
 mod target;
 pub mod tls;
 mod trace;
+mod upgrade;
 mod workers;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -58,6 +64,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use self::access_log::{Recording, Register};
+use self::admission::{Admission, Admitting};
 use self::assembly::Assembly;
 pub use self::config::{Config, ConfigError};
 use self::entrance::{Entrance, Rules};
@@ -97,6 +104,7 @@ pub(crate) fn stack(
     router: Router,
     rules: Arc<Rules>,
     metrics: Arc<Metrics>,
+    admission: Arc<ArcSwap<Admission>>,
     register: Arc<Register>,
 ) -> impl Service<
     Request<Incoming>,
@@ -116,6 +124,9 @@ pub(crate) fn stack(
         // A panic is one request's 500, not its connection's end. It also
         // boxes the body, so that a connection's state stays small.
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(layer_fn(move |inner| {
+            Admitting::new(inner, Arc::clone(&admission))
+        }))
         // Failures become answers above the router: it passes on the error of
         // whatever service a route led to.
         .layer(Rescue)

@@ -12,26 +12,33 @@ use std::task::{Context, Poll, ready};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{HOST, UPGRADE};
+use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::access_log::RouteTaken;
+use super::activity::{Busy, Terms};
+use super::admission::{ClientBody, RouteGate, Stay, Ticket};
 use super::config::model;
-use super::forward::{ForwardBody, ForwardError, strip_named};
+use super::forward::{ForwardBody, ForwardError, Peer, Upgrading, strip_named};
 use super::rescue::text;
 use super::target::Target;
-use crate::resume::{RequestBody, SseBody, SseService};
+use super::upgrade;
+use crate::resume::{RequestBody, SseBody, SseService, is_event_stream};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+type Answer = Pin<Box<dyn Future<Output = Result<Response<RouteBody>, ForwardError>> + Send>>;
+
 /// What stands behind every route.
-pub(crate) type RouteService = SseService<Target<RequestBody<Incoming>>>;
+pub(crate) type RouteService = SseService<RouteForward>;
+
+/// The same without the engine, for what must not be repeated or resumed.
+pub(crate) type RouteForward = Target<RequestBody<ClientBody>>;
 
 /// A [`Service`] that hands each request to its route. Clones share the table,
 /// which can be replaced.
@@ -43,7 +50,10 @@ pub(crate) struct Router {
 /// One route and its stack.
 pub(crate) struct Route {
     matcher: Matcher,
+    gate: Arc<RouteGate>,
+    upgrade: Vec<String>,
     service: RouteService,
+    forward: RouteForward,
 }
 
 /// What a route matches.
@@ -59,6 +69,7 @@ pin_project! {
     pub(crate) struct RouteBody {
         #[pin]
         kind: Kind,
+        stay: Option<Box<Stay>>,
     }
 }
 
@@ -66,6 +77,7 @@ pin_project! {
     #[project = KindProj]
     enum Kind {
         Routed { #[pin] body: SseBody<ForwardBody> },
+        Tunnel { #[pin] body: ForwardBody },
         Text { body: Full<Bytes> },
     }
 }
@@ -75,8 +87,9 @@ pin_project! {
 enum Refusal {
     /// A tunnel is not what this proxy is for.
     Connect,
-    /// Nor is a WebSocket. (Any other `Upgrade` is an offer, which a server is
-    /// free to ignore, and is not forwarded.)
+    /// A WebSocket, where the route has none, or in a way that none begins.
+    /// (Any other `Upgrade` is an offer, which a server is free to ignore, and
+    /// is not forwarded.)
     WebSocket,
     /// HTTP/1.1 without a host, with two, or with one that is none. Were it
     /// forwarded, the backend might see another host than the one routed by.
@@ -99,13 +112,10 @@ impl Router {
 
     fn route<'r>(
         routes: &'r [Route],
-        request: &Request<Incoming>,
+        request: &Request<ClientBody>,
     ) -> Result<Option<&'r Route>, Refusal> {
         if request.method() == Method::CONNECT {
             return Err(Refusal::Connect);
-        }
-        if wants_websocket(request.headers()) {
-            return Err(Refusal::WebSocket);
         }
         let authority = authority(request.version(), request.uri(), request.headers())?;
         let host = authority.as_ref().map(Authority::host);
@@ -115,36 +125,29 @@ impl Router {
     }
 }
 
-impl Service<Request<Incoming>> for Router {
+impl Service<Request<ClientBody>> for Router {
     type Response = Response<RouteBody>;
     type Error = ForwardError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ForwardError>> + Send>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<ClientBody>) -> Self::Future {
         let routes = self.routes.load();
         let refused = match Self::route(&routes, &request) {
-            Ok(Some(route)) => {
-                tracing::Span::current().record("route", route.matcher.path.as_str());
-                let mut service = route.service.clone();
-                if let Some(taken) = request.extensions_mut().remove::<RouteTaken>() {
-                    taken.set(&route.matcher.path);
-                }
-                strip_named(request.headers_mut());
-                return Box::pin(async move {
-                    std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
-                    let response = service.call(request).await?;
-                    Ok(response.map(RouteBody::routed))
-                });
-            }
+            Ok(Some(route)) => return route.call(request),
             Ok(None) => text(StatusCode::NOT_FOUND, "no route for this request\n"),
             Err(refusal) => refusal.response(),
         };
-        Box::pin(std::future::ready(Ok(refused.map(RouteBody::from))))
+        answered(refused)
     }
+}
+
+/// An answer of our own.
+fn answered(response: Response<Full<Bytes>>) -> Answer {
+    Box::pin(std::future::ready(Ok(response.map(RouteBody::from))))
 }
 
 impl fmt::Debug for Router {
@@ -158,15 +161,80 @@ impl fmt::Debug for Router {
 // === impl Route ===
 
 impl Route {
-    pub(crate) fn new(route: &model::Route, service: RouteService) -> Self {
+    pub(crate) fn new(
+        route: &model::Route,
+        gate: RouteGate,
+        service: RouteService,
+        forward: RouteForward,
+    ) -> Self {
         Self {
             matcher: Matcher {
                 host: route.host.clone(),
                 path: route.path.clone(),
                 methods: route.methods.clone(),
             },
+            gate: Arc::new(gate),
+            upgrade: route.upgrade.clone(),
             service,
+            forward,
         }
+    }
+
+    fn call(&self, mut request: Request<ClientBody>) -> Answer {
+        tracing::Span::current().record("route", self.matcher.path.as_str());
+        if let Some(taken) = request.extensions_mut().remove::<RouteTaken>() {
+            let peer = request.extensions().get::<Peer>();
+            taken.set(&self.matcher.path, peer.map(|peer| peer.client));
+        }
+        let wish = upgrade::wish(&request, &self.upgrade);
+        if wish.is_none() && upgrade::names_websocket(request.headers()) {
+            return answered(Refusal::WebSocket.response());
+        }
+        let terms = request.extensions_mut().remove::<Terms>();
+        let busy = terms.as_ref().and_then(Terms::begin);
+        strip_named(request.headers_mut());
+        let ticket = match self.gate.admit(&request, wish.is_some()) {
+            Ok(ticket) => ticket,
+            Err(refusal) => return answered(refusal.response()),
+        };
+        if let Some(wish) = wish {
+            return self.tunnel(request, wish, ticket, busy);
+        }
+        let (mut service, gate) = (self.service.clone(), Arc::clone(&self.gate));
+        let leave = terms.and_then(|terms| terms.leave);
+        let leave = leave.filter(|_| request.method() == Method::GET);
+        Box::pin(async move {
+            std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+            let response = service.call(request).await?;
+            let is_stream = is_event_stream(response.status(), response.headers());
+            let places = match gate.settle(ticket, is_stream) {
+                Ok(places) => places,
+                Err(refusal) => return Ok(refusal.response().map(RouteBody::from)),
+            };
+            let leave = leave.filter(|_| response.body().may_end_early());
+            let stay = Stay::new(places, busy, leave);
+            Ok(response.map(|body| RouteBody::new(Kind::Routed { body }, stay)))
+        })
+    }
+
+    /// Asks for another protocol, past the engine.
+    fn tunnel(
+        &self,
+        request: Request<ClientBody>,
+        wish: Upgrading,
+        ticket: Ticket,
+        busy: Option<Busy>,
+    ) -> Answer {
+        let (mut forward, gate) = (self.forward.clone(), Arc::clone(&self.gate));
+        let mut request = request.map(|_| RequestBody::empty());
+        request.extensions_mut().insert(wish);
+        Box::pin(async move {
+            let response = forward.call(request).await?;
+            let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let places = gate.settle(ticket, is_tunnel).unwrap_or_default();
+            let stay = Stay::new(places, busy, None);
+            Ok(response.map(|body| RouteBody::new(Kind::Tunnel { body }, stay)))
+        })
     }
 }
 
@@ -233,21 +301,13 @@ fn authority(
     }
 }
 
-fn wants_websocket(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(UPGRADE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-}
-
 impl Refusal {
     fn response(self) -> Response<Full<Bytes>> {
         match self {
             Self::Connect => text(StatusCode::NOT_IMPLEMENTED, "CONNECT is not supported\n"),
             Self::WebSocket => text(
                 StatusCode::NOT_IMPLEMENTED,
-                "WebSocket is not supported by this proxy\n",
+                "WebSocket is not supported here\n",
             ),
             Self::Host => text(
                 StatusCode::BAD_REQUEST,
@@ -260,18 +320,14 @@ impl Refusal {
 // === impl RouteBody ===
 
 impl RouteBody {
-    fn routed(body: SseBody<ForwardBody>) -> Self {
-        Self {
-            kind: Kind::Routed { body },
-        }
+    fn new(kind: Kind, stay: Option<Box<Stay>>) -> Self {
+        Self { kind, stay }
     }
 }
 
 impl From<Full<Bytes>> for RouteBody {
     fn from(body: Full<Bytes>) -> Self {
-        Self {
-            kind: Kind::Text { body },
-        }
+        Self::new(Kind::Text { body }, None)
     }
 }
 
@@ -283,8 +339,15 @@ impl Body for RouteBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().kind.project() {
+        let this = self.project();
+        if let Some(stay) = this.stay
+            && stay.poll_leave(cx).is_ready()
+        {
+            return Poll::Ready(None);
+        }
+        match this.kind.project() {
             KindProj::Routed { body } => body.poll_frame(cx),
+            KindProj::Tunnel { body } => body.poll_frame(cx).map_err(Into::into),
             KindProj::Text { body } => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
@@ -295,6 +358,7 @@ impl Body for RouteBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Routed { body } => body.is_end_stream(),
+            Kind::Tunnel { body } => body.is_end_stream(),
             Kind::Text { body } => body.is_end_stream(),
         }
     }
@@ -302,6 +366,7 @@ impl Body for RouteBody {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Routed { body } => body.size_hint(),
+            Kind::Tunnel { body } => body.size_hint(),
             Kind::Text { body } => body.size_hint(),
         }
     }

@@ -171,14 +171,14 @@ impl Server {
         // Until the last of what they serve is done.
         let workers = Arc::new(self.workers);
         let metrics = Arc::clone(&self.assembly.metrics);
-        let register = Arc::clone(&self.register);
         let stack = stack(
             self.assembly.router.clone(),
             Arc::clone(&self.assembly.rules),
             Arc::clone(&metrics),
-            register,
+            Arc::clone(&self.assembly.admission),
+            Arc::clone(&self.register),
         );
-        let shared = Shared::new(&self.config, self.handover);
+        let shared = Shared::new(&self.config, &self.assembly, self.handover);
         let gate = Gate {
             shared: shared.clone(),
             metrics,

@@ -15,12 +15,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::BindError;
 use super::access_log::Register;
+use super::admission::Admission;
 use super::assembly::{Assembly, Plan};
-use super::config::model::{self, Config, Limits};
+use super::config::model::{self, Config};
 use super::connection::Protocol;
+use super::greeting::{self, Greeting};
 use super::listener::Listener;
 use super::phase::{Phase, PhaseWatch, Phases};
-use super::tls::{self, Greeting};
 
 /// How long the streams' own end may outlast the deadline.
 const GRACE: Duration = Duration::from_secs(1);
@@ -72,12 +73,10 @@ enum Cause {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(config: &Config, handover: bool) -> Self {
+    pub(super) fn new(config: &Config, assembly: &Assembly, handover: bool) -> Self {
+        let protocol = Protocol::new(assembly.admission.load_full(), handover);
         Self {
-            protocol: Arc::new(ArcSwap::from_pointee(Protocol::new(
-                config.limits,
-                handover,
-            ))),
+            protocol: Arc::new(ArcSwap::from_pointee(protocol)),
             slots: Arc::new(Semaphore::new(slots(config))),
             handover,
         }
@@ -85,9 +84,9 @@ impl Shared {
 
     /// Connections that are there stay, even above a lower limit; then no new
     /// ones come in until there are fewer.
-    fn limit(&self, limits: Limits, before: usize, after: usize) {
-        self.protocol
-            .store(Arc::new(Protocol::new(limits, self.handover)));
+    fn limit(&self, admission: Arc<Admission>, before: usize, after: usize) {
+        let protocol = Protocol::new(admission, self.handover);
+        self.protocol.store(Arc::new(protocol));
         if after > before {
             self.slots.add_permits(after - before);
         }
@@ -145,7 +144,7 @@ impl Serving {
         let greeting = listener.greetings();
         (self.open)(listener, phase);
         let stop = CancellationToken::new();
-        let watching = tls::watch(Arc::clone(&greeting));
+        let watching = greeting::watch(Arc::clone(&greeting));
         tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
         Door {
             settings,
@@ -173,7 +172,8 @@ impl Serving {
             .engine
             .set_buffered_bytes(config.limits.buffered_bytes);
         let (before, after) = (slots(&self.config), slots(&config));
-        self.shared.limit(config.limits, before, after);
+        let admission = self.assembly.admission.load_full();
+        self.shared.limit(admission, before, after);
         self.enter(&config, entrances);
         self.note(&config);
         self.config = config;

@@ -17,6 +17,8 @@ use super::tally::Tally;
 use crate::log::{Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::stream::gap_comment;
+#[cfg(feature = "proxy")]
+use crate::stream::policy::Kind as StreamKind;
 use crate::stream::source::BoxError;
 use crate::stream::stream::Subscription;
 use crate::wire::{Boundary, HEARTBEAT, LeadingBom, encode_comment, encode_retry};
@@ -104,6 +106,17 @@ impl<B> SseBody<B> {
     pub(super) fn count_in(&mut self, tally: Arc<Tally>) {
         if let Kind::Live { live } = &mut self.kind {
             live.tally = Some(tally);
+        }
+    }
+
+    /// Whether a client takes an end of it for no more than a reason to come
+    /// back: the end of an answer would mean that it is whole.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn may_end_early(&self) -> bool {
+        match &self.kind {
+            Kind::Live { live } => live.subscription.stream().policy.kind != StreamKind::OneShot,
+            Kind::Held { .. } => true,
+            _ => false,
         }
     }
 

@@ -7,10 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+#[cfg(feature = "proxy")]
+use http::HeaderMap;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+#[cfg(feature = "proxy")]
+use super::principal::Principal;
 use super::principal::Principals;
+#[cfg(feature = "proxy")]
+use super::settings::Settings;
 use crate::journal::{Health, Journal, Memory, OnLoss};
 use crate::stream::key::Names;
 use crate::stream::policy::Kind;
@@ -248,6 +254,12 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
 
     pub(super) fn principals(&self) -> &Principals {
         &self.shared.principals
+    }
+
+    /// Whose a request is, for limits that are not the layer's.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn principal_of(&self, settings: &Settings, headers: &HeaderMap) -> Principal {
+        self.principals().of(settings.credentials(), headers)
     }
 
     pub(super) fn journal(&self) -> &Arc<dyn Journal> {

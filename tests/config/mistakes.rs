@@ -68,7 +68,7 @@ fn yaml() {
         ),
         (
             "timeouts: []",
-            "1:1: timeouts: unknown key; valid here: listeners, admin, journal, drain, limits, upstreams, defaults, routes",
+            "1:1: timeouts: unknown key; valid here: listeners, trusted_proxies, admin, journal, drain, limits, upstreams, defaults, routes",
         ),
     ]);
     assert!(mistake("routes: [").contains("not valid YAML: "));

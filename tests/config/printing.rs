@@ -11,7 +11,7 @@ use proptest::sample::{select, subsequence};
 use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{
     Balance, DiskJournal, DiskSync, Drain, HealthCheck, JournalSettings, Limits, Listener,
-    OnJournalLoss, Operations, RedisJournal, RedisTopology, Route, Upstream,
+    Networks, OnJournalLoss, Operations, RedisJournal, RedisTopology, Route, Upstream,
 };
 use tower_sse::resume::settings::{
     BufferSettings, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
@@ -27,8 +27,10 @@ fn the_shortest_file_in_full() {
         config.to_yaml(),
         r#"listeners:
   - address: "127.0.0.1:8080"
+    proxy_protocol: ~
     tls: ~
     redirect_to_https: false
+trusted_proxies: []
 admin: ~
 journal: { kind: memory }
 drain:
@@ -39,12 +41,24 @@ limits:
   connections: 100000
   header_timeout: 30s
   write_timeout: 30s
+  connections_per_address: ~
+  streams_per_address: ~
+  streams_per_principal: ~
+  header_bytes: 32KiB
+  headers: 100
+  request_body: ~
+  body_timeout: ~
+  idle_timeout: ~
+  tunnel_idle: 1h
+  max_connection_age: ~
 upstreams: {}
 routes:
   - path: "/"
     host: ~
     methods: ~
     upstream: "http://127.0.0.1:3000"
+    rate_limit: []
+    upgrade: ["websocket"]
     sse:
       mode: auto
       key:
@@ -120,6 +134,7 @@ fn config() -> impl Strategy<Value = Config> {
                 journal,
                 drain,
                 limits,
+                trusted_proxies: Networks::default(),
                 upstreams: with_urls(upstreams, &routes),
                 routes,
                 operations: Operations::default(),
@@ -154,6 +169,7 @@ fn listeners() -> impl Strategy<Value = Vec<Listener>> {
                 "127.0.0.1:0" => Some(8443),
                 _ => None,
             },
+            proxy_protocol: None,
         };
         addresses.into_iter().map(listener).collect()
     })
@@ -235,6 +251,7 @@ fn limits() -> impl Strategy<Value = Limits> {
                 connections,
                 header_timeout,
                 write_timeout,
+                ..Limits::default()
             },
         )
 }
@@ -292,6 +309,8 @@ fn route(upstreams: Vec<String>) -> impl Strategy<Value = Route> {
                 path,
                 methods,
                 upstream,
+                rate_limit: Vec::new(),
+                upgrade: vec!["websocket".to_owned()],
                 sse,
             }
         })

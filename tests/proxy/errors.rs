@@ -147,7 +147,7 @@ async fn requests_without_one_valid_host_and_tunnels_are_refused() {
             "HTTP/1.1 501 ",
         ),
         (
-            "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n\r\n",
             "HTTP/1.1 501 ",
         ),
         ("GET / HTTP/1.0\r\n\r\n", "HTTP/1.0 200 "),

@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_sse::proxy::config::model::{
-    Balance, Config, Drain, JournalSettings, Limits, Listener, Operations, Route, Tls, Upstream,
+    Balance, Config, Drain, JournalSettings, Limits, Listener, Networks, Operations, Route, Tls,
+    Upstream,
 };
 use tower_sse::proxy::{Control, Server};
 use tower_sse::resume::settings::Settings;
@@ -43,6 +44,7 @@ pub(crate) struct Answer {
 pub(crate) fn config<S: AsRef<str>>(servers: &[S]) -> Config {
     Config {
         listeners: vec![listener(None)],
+        trusted_proxies: Networks::default(),
         admin: Some("127.0.0.1:0".parse().unwrap()),
         journal: JournalSettings::Memory,
         drain: Drain {
@@ -55,6 +57,7 @@ pub(crate) fn config<S: AsRef<str>>(servers: &[S]) -> Config {
             connections: 1000,
             header_timeout: LONG,
             write_timeout: LONG,
+            ..Limits::default()
         },
         upstreams: BTreeMap::from([("app".to_owned(), upstream(servers))]),
         routes: vec![route("/", "app")],
@@ -68,6 +71,7 @@ pub(crate) fn listener(tls: Option<Tls>) -> Listener {
         tls,
         reuse_port: false,
         redirect_to_https: None,
+        proxy_protocol: None,
     }
 }
 
@@ -90,6 +94,8 @@ pub(crate) fn route(path: &str, upstream: &str) -> Route {
         path: path.to_owned(),
         methods: None,
         upstream: upstream.to_owned(),
+        rate_limit: Vec::new(),
+        upgrade: vec!["websocket".to_owned()],
         sse: Settings::default(),
     }
 }

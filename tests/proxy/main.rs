@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "a test that cannot go on should stop there"
 )]
 
@@ -20,13 +21,16 @@ mod bytes;
 mod certificates;
 mod client_certificates;
 mod direct;
+mod downstream;
 mod drain;
 mod errors;
 mod failover;
+mod feed;
 mod handover;
 mod hangup;
 mod headers;
 mod health;
+mod hostile;
 mod http2;
 mod https_upstream;
 mod limits;

@@ -103,20 +103,28 @@ impl Entry {
         }
     }
 
+    /// Whose request it is: the port as well, where that is who connected.
+    fn client(&self) -> Option<String> {
+        let connected = self.client?;
+        let behind = self.route.client();
+        let behind = behind.filter(|client| *client != connected.ip().to_canonical());
+        Some(behind.map_or_else(|| connected.to_string(), |client| client.to_string()))
+    }
+
     fn write(&self, event: &'static str, outcome: Option<Outcome>) {
         let Some(sink) = self.register.sink.load_full() else {
             return;
         };
-        let answer = self.answer.as_ref();
+        let (answer, client) = (self.answer.as_ref(), self.client());
         let line = Line {
             time: now(),
             event,
             id: self.id.as_deref(),
-            client: self.client,
+            client: client.as_deref(),
             method: self.method.as_str(),
             path: &self.path,
             protocol: self.protocol,
-            route: self.route.get(),
+            route: self.route.path(),
             status: answer.map(|answer| answer.status),
             resume: answer.and_then(|answer| answer.resume.as_deref()),
             outcome,

@@ -1,7 +1,6 @@
 //! How a line looks.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 
 use serde::Serialize;
 use tracing_subscriber::fmt::format::Writer;
@@ -18,7 +17,7 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) client: Option<SocketAddr>,
+    pub(super) client: Option<&'a str>,
     pub(super) method: &'a str,
     pub(super) path: &'a str,
     pub(super) protocol: &'static str,
@@ -119,7 +118,7 @@ mod tests {
             time: "T".into(),
             event: "end",
             id: None,
-            client: Some("192.0.2.1:5".parse().unwrap()),
+            client: Some("192.0.2.1:5"),
             method: "GET",
             path: "/a\" b",
             protocol: "HTTP/1.1",

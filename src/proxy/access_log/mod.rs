@@ -13,6 +13,7 @@ mod service;
 mod sink;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
@@ -32,9 +33,9 @@ pub(crate) struct Register {
     dropped: Counter,
 }
 
-/// Told by the router which route a request took.
+/// Told by the router which route a request took, and whose it is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RouteTaken(Arc<OnceLock<String>>);
+pub(crate) struct RouteTaken(Arc<OnceLock<(String, Option<IpAddr>)>>);
 
 impl Register {
     /// Opens the log, if there is to be one. `dropped` counts lines that could
@@ -70,11 +71,16 @@ impl Register {
 }
 
 impl RouteTaken {
-    pub(crate) fn set(&self, path: &str) {
-        let _ = self.0.set(path.to_owned());
+    pub(crate) fn set(&self, path: &str, client: Option<IpAddr>) {
+        let _ = self.0.set((path.to_owned(), client));
     }
 
-    fn get(&self) -> Option<&str> {
-        self.0.get().map(String::as_str)
+    fn path(&self) -> Option<&str> {
+        self.0.get().map(|(path, _)| path.as_str())
+    }
+
+    /// Past proxies whose word is believed.
+    fn client(&self) -> Option<IpAddr> {
+        self.0.get()?.1
     }
 }

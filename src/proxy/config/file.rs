@@ -3,23 +3,24 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use super::error::ConfigError;
 use super::journal;
+use super::limits;
 use super::listener;
-use super::model::{Config, Drain, JournalSettings, Limits, Listener, Operations};
-use super::operation;
+use super::model::{Config, Drain, JournalSettings, Limits, Listener, Networks, Operations};
 use super::route;
 use super::section::Section;
 use super::sse;
 use super::tree::Node;
 use super::upstream;
+use super::{network, operation};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "listeners",
+    "trusted_proxies",
     "admin",
     "journal",
     "drain",
@@ -39,12 +40,13 @@ const DEFAULT_LISTENER: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
 pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
     let top = Section::open(root, &KEYS)?;
     let listeners = top.read("listeners", |node| listener::read_all(node, folder))?;
+    let trusted_proxies = top.read_or_off("trusted_proxies", network::read)?;
     let admin = top.read_or_off("admin", listener::read_admin)?.flatten();
     let journal = top
         .read("journal", |node| journal::read(node, folder))?
         .unwrap_or_default();
     let drain = top.read("drain", read_drain)?.unwrap_or_default();
-    let limits = top.read("limits", read_limits)?.unwrap_or_default();
+    let limits = top.read("limits", limits::read)?.unwrap_or_default();
     let mut upstreams = top
         .read("upstreams", upstream::read_all)?
         .unwrap_or_default();
@@ -52,6 +54,7 @@ pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
 
     let config = Config {
         listeners: listeners.unwrap_or_else(default_listeners),
+        trusted_proxies: trusted_proxies.unwrap_or_default(),
         admin,
         journal,
         drain,
@@ -77,7 +80,9 @@ pub(super) fn single(listen: SocketAddr, url: &str) -> Result<Config> {
             tls: None,
             reuse_port: false,
             redirect_to_https: None,
+            proxy_protocol: None,
         }],
+        trusted_proxies: Networks::default(),
         admin: None,
         journal: JournalSettings::default(),
         drain: Drain::default(),
@@ -94,6 +99,7 @@ fn default_listeners() -> Vec<Listener> {
         tls: None,
         reuse_port: false,
         redirect_to_https: None,
+        proxy_protocol: None,
     }]
 }
 
@@ -120,36 +126,6 @@ fn read_drain(node: &Node) -> Result<Drain> {
         deadline,
         spread,
         retry: retry.map(|range| range.into_inner()),
-    })
-}
-
-fn read_limits(node: &Node) -> Result<Limits> {
-    let section = Section::open(
-        node,
-        &[
-            "buffered_bytes",
-            "connections",
-            "header_timeout",
-            "write_timeout",
-        ],
-    )?;
-    let default = Limits::default();
-    let some_time = |node: &Node| {
-        node.duration_from(Duration::from_millis(100), "no client could be that quick")
-    };
-    Ok(Limits {
-        buffered_bytes: section
-            .read("buffered_bytes", |node| node.size_from(1 << 20))?
-            .unwrap_or(default.buffered_bytes),
-        connections: section
-            .read("connections", Node::count)?
-            .unwrap_or(default.connections),
-        header_timeout: section
-            .read("header_timeout", some_time)?
-            .unwrap_or(default.header_timeout),
-        write_timeout: section
-            .read("write_timeout", some_time)?
-            .unwrap_or(default.write_timeout),
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::error::ConfigError;
 use super::model::{Acme, Challenge, Listener};
+use super::network;
 use super::section::Section;
 use super::tls;
 use super::tree::Node;
@@ -61,7 +62,16 @@ pub(super) fn read_admin(node: &Node) -> Result<Option<SocketAddr>> {
 }
 
 fn read(node: &Node, folder: &Path) -> Result<Listener> {
-    let section = Section::open(node, &["address", "tls", "redirect_to_https", "reuse_port"])?;
+    let section = Section::open(
+        node,
+        &[
+            "address",
+            "tls",
+            "redirect_to_https",
+            "reuse_port",
+            "proxy_protocol",
+        ],
+    )?;
     let Some(address) = section.read("address", address)? else {
         return Err(node.error("has no `address`; write one, such as 0.0.0.0:8080"));
     };
@@ -75,12 +85,14 @@ fn read(node: &Node, folder: &Path) -> Result<Listener> {
     ) {
         return Err(node.error("is for listeners in clear, and this one has `tls`; remove one"));
     }
+    let proxy_protocol = section.read_or_off("proxy_protocol", network::read_proxy_protocol)?;
     let reuse_port = section.read("reuse_port", |node| node.word(&super::operation::SWITCH))?;
     Ok(Listener {
         address,
         tls,
         reuse_port: reuse_port.unwrap_or_default(),
         redirect_to_https: redirect,
+        proxy_protocol,
     })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{Method, Uri};
 
+pub use super::network::Networks;
 pub use super::operation::{AccessFormat, AccessLog, Operations, Reload};
 pub use super::secret::Secret;
 pub use super::tls::{Acme, CertificateFiles, Challenge, ClientCertificates, Tls, TlsVersion};
@@ -17,6 +18,8 @@ use crate::resume::settings::Settings;
 pub struct Config {
     /// Where clients connect. At least one.
     pub listeners: Vec<Listener>,
+    /// Proxies before this one, whose word for a client's address is believed.
+    pub trusted_proxies: Networks,
     /// Where operators connect: health, readiness, metrics.
     pub admin: Option<SocketAddr>,
     /// Where streams outlive their connections.
@@ -44,6 +47,9 @@ pub struct Listener {
     pub reuse_port: bool,
     /// In clear only: clients are sent to this port of the same host over TLS.
     pub redirect_to_https: Option<u16>,
+    /// Who begins connections here with a header of the PROXY protocol; nobody
+    /// else is served then.
+    pub proxy_protocol: Option<Networks>,
 }
 
 impl Listener {
@@ -84,6 +90,28 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time a write to a client may make no progress. Default 30 s.
     pub write_timeout: Duration,
+    /// Connections of one address. Default: any number.
+    pub connections_per_address: Option<usize>,
+    /// Event streams and tunnels of one address. Default: any number.
+    pub streams_per_address: Option<usize>,
+    /// Event streams and tunnels of one principal. Default: any number.
+    pub streams_per_principal: Option<usize>,
+    /// Bytes of a request's head. Default 32 KiB.
+    pub header_bytes: usize,
+    /// Headers of a request. Default 100.
+    pub headers: usize,
+    /// Bytes of a request's body. Default: any number.
+    pub request_body: Option<usize>,
+    /// Time a request's body may make no progress. Default: any time.
+    pub body_timeout: Option<Duration>,
+    /// Time a connection may wait for its next request. Default: over HTTP/1.1
+    /// the header timeout, over HTTP/2 any time.
+    pub idle_timeout: Option<Duration>,
+    /// Time a tunnel may carry nothing either way. Default 1 h.
+    pub tunnel_idle: Option<Duration>,
+    /// Age at which a connection is closed, and its GET streams are ended; give
+    /// or take a tenth. Default: any age.
+    pub max_connection_age: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -93,6 +121,16 @@ impl Default for Limits {
             connections: 100_000,
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            connections_per_address: None,
+            streams_per_address: None,
+            streams_per_principal: None,
+            header_bytes: 32 << 10,
+            headers: 100,
+            request_body: None,
+            body_timeout: None,
+            idle_timeout: None,
+            tunnel_idle: Some(Duration::from_secs(60 * 60)),
+            max_connection_age: None,
         }
     }
 }
@@ -160,8 +198,34 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// A key of [`Config::upstreams`].
     pub upstream: String,
+    /// How often it may be asked. All of them must allow a request.
+    pub rate_limit: Vec<RateLimit>,
+    /// Protocols that a connection may be upgraded to. Default `websocket`.
+    pub upgrade: Vec<String>,
     /// Stream settings, defaults applied.
     pub sse: Settings,
+}
+
+/// How often a route may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Whose requests are counted together.
+    pub per: Per,
+    /// So many requests, at least 1, in each window on average.
+    pub requests: u32,
+    /// At most a day. Default 1 s.
+    pub window: Duration,
+    /// So many at once, at least 1. Default: as `requests`.
+    pub burst: u32,
+}
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// Those of a client's address; of IPv6, its /64.
+    Address,
+    /// Those with the same credentials. Without any, those of an address.
+    Principal,
 }
 
 /// Where streams outlive their connections.

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use super::model::{
-    Config, DiskJournal, DiskSync, JournalSettings, Listener, RedisJournal, RedisTopology, Route,
-    Upstream,
+    Config, DiskJournal, DiskSync, JournalSettings, Listener, Networks, RateLimit, RedisJournal,
+    RedisTopology, Route, Upstream,
 };
 use super::units::{format_duration, format_range, format_size};
-use super::{answer, journal, operation, sse, tls, upstream, warning};
+use super::{answer, journal, operation, rate, sse, tls, upstream, warning};
 use crate::resume::settings::{BufferSettings, KeySettings, NameSource, Settings};
 use crate::stream::policy::{Join, Linger, Marker};
 
@@ -18,6 +18,7 @@ pub(super) fn yaml(config: &Config) -> String {
     for listener in &config.listeners {
         print_listener(&mut page, listener);
     }
+    page.pair(0, "trusted_proxies", &networks(&config.trusted_proxies));
     match config.admin {
         Some(address) => page.line(0, &format!("admin: {{ address: \"{address}\" }}")),
         None => page.line(0, "admin: ~"),
@@ -41,6 +42,13 @@ pub(super) fn yaml(config: &Config) -> String {
 fn print_listener(page: &mut Page, listener: &Listener) {
     page.line(1, &format!("- address: \"{}\"", listener.address));
     page.pair(2, "reuse_port", &listener.reuse_port.to_string());
+    match &listener.proxy_protocol {
+        Some(from) => page.line(
+            2,
+            &format!("proxy_protocol: {{ from: {} }}", networks(from)),
+        ),
+        None => page.pair(2, "proxy_protocol", "~"),
+    }
     if let Some(tls) = &listener.tls {
         page.line(2, "tls:");
         tls::print(page, 3, tls);
@@ -111,6 +119,24 @@ fn print_limits(page: &mut Page, config: &Config) {
     page.pair(1, "connections", &limits.connections.to_string());
     page.pair(1, "header_timeout", &format_duration(limits.header_timeout));
     page.pair(1, "write_timeout", &format_duration(limits.write_timeout));
+    for (key, count) in [
+        ("connections_per_address", limits.connections_per_address),
+        ("streams_per_address", limits.streams_per_address),
+        ("streams_per_principal", limits.streams_per_principal),
+    ] {
+        page.pair(1, key, &or_off(count, |count| count.to_string()));
+    }
+    page.pair(1, "header_bytes", &format_size(limits.header_bytes));
+    page.pair(1, "headers", &limits.headers.to_string());
+    page.pair(1, "request_body", &or_off(limits.request_body, format_size));
+    for (key, time) in [
+        ("body_timeout", limits.body_timeout),
+        ("idle_timeout", limits.idle_timeout),
+        ("tunnel_idle", limits.tunnel_idle),
+        ("max_connection_age", limits.max_connection_age),
+    ] {
+        page.pair(1, key, &or_off(time, format_duration));
+    }
 }
 
 /// Upstreams given in place as a URL are left to their routes.
@@ -166,11 +192,32 @@ fn print_route(page: &mut Page, route: &Route) {
         &or_off(methods, |m| list(m.iter().map(ToString::to_string))),
     );
     page.pair(2, "upstream", &quote(&route.upstream));
+    page.pair(
+        2,
+        "rate_limit",
+        &list(route.rate_limit.iter().map(rate_limit)),
+    );
+    let upgrade = route.upgrade.iter().map(|protocol| quote(protocol));
+    page.pair(2, "upgrade", &list(upgrade));
     page.line(2, "sse:");
     print_identity(page, &route.sse);
     print_answers(page, &route.sse);
     print_retention(page, &route.sse);
     print_supervision(page, &route.sse);
+}
+
+fn rate_limit(limit: &RateLimit) -> String {
+    format!(
+        "{{ per: {}, requests: {}, window: {}, burst: {} }}",
+        word(&rate::PER, &limit.per),
+        limit.requests,
+        format_duration(limit.window),
+        limit.burst
+    )
+}
+
+fn networks(networks: &Networks) -> String {
+    list(networks.iter().map(|network| quote(&network)))
 }
 
 /// Whose stream it is and how it is named.

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::error::ConfigError;
 use super::model::{Route, Upstream};
+use super::rate;
 use super::section::Section;
 use super::sse;
 use super::tree::Node;
@@ -14,7 +15,15 @@ use crate::resume::settings::{Mode, Settings};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-const KEYS: [&str; 5] = ["host", "path", "methods", "upstream", "sse"];
+const KEYS: [&str; 7] = [
+    "host",
+    "path",
+    "methods",
+    "upstream",
+    "rate_limit",
+    "upgrade",
+    "sse",
+];
 
 /// The methods a route can be limited to. CONNECT and TRACE are not forwarded.
 const METHODS: [(&str, Method); 7] = [
@@ -61,6 +70,8 @@ pub(super) fn everything(upstream: String) -> Route {
         path: "/".into(),
         methods: None,
         upstream,
+        rate_limit: Vec::new(),
+        upgrade: rate::default_upgrades(),
         sse: Settings::default(),
     }
 }
@@ -98,6 +109,10 @@ fn read(
         path,
         methods,
         upstream,
+        rate_limit: section
+            .read_or_off("rate_limit", rate::read)?
+            .unwrap_or_default(),
+        upgrade: rate::upgrades(&section)?,
         sse,
     };
     reaches_its_streams(&route, section.get("sse").unwrap_or(node))?;

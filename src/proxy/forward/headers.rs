@@ -30,22 +30,47 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
+/// What proxies say of those they were asked by.
+const FORWARDING: [HeaderName; 4] = [
+    FORWARDED,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+];
+
 /// Who is at the other end of the client's connection. The server puts it into
 /// the extensions of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The client's address and port.
+    /// The address and port of whoever connected.
     pub addr: SocketAddr,
-    /// Whether the client came over TLS.
+    /// Whose request it is: past those proxies whose word is believed. What is
+    /// limited, logged or chosen by address goes by this one.
+    pub client: IpAddr,
+    /// Whether whoever connected is such a proxy.
+    pub trusted: bool,
+    /// Whether the connection came over TLS.
     pub tls: bool,
+}
+
+impl Peer {
+    /// A client that connects itself.
+    pub fn new(addr: SocketAddr, tls: bool) -> Self {
+        Self {
+            addr,
+            client: addr.ip().to_canonical(),
+            trusted: false,
+            tls,
+        }
+    }
 }
 
 /// Turns a client's request headers into those for the upstream.
 ///
 /// The client's host is kept as `Host`, also for `https` upstreams: what the
 /// backend calls itself in redirects and cookies must be what the client
-/// calls it. What was in `Forwarded` and `X-Forwarded-For` before is kept to
-/// the left, and is the client's word for it.
+/// calls it. What a trusted proxy said in `Forwarded` and `X-Forwarded-…` is
+/// kept, and added to; from anybody else it could be anything, and is replaced.
 pub(super) fn outbound(headers: &mut HeaderMap, uri: &Uri, peer: Option<Peer>, server: &Authority) {
     let trailers = accepts_trailers(headers);
     strip_hop_by_hop(headers);
@@ -61,9 +86,14 @@ pub(super) fn outbound(headers: &mut HeaderMap, uri: &Uri, peer: Option<Peer>, s
         Some(authority) => HeaderValue::from_str(without_userinfo(authority)).ok(),
         None => headers.get(HOST).cloned(),
     };
-    // Nobody else's word for it, even where there is none.
-    headers.remove(X_FORWARDED_HOST);
-    if let Some(host) = &host {
+    if !peer.is_some_and(|peer| peer.trusted) {
+        for name in FORWARDING {
+            headers.remove(name);
+        }
+    }
+    if let Some(host) = &host
+        && !headers.contains_key(X_FORWARDED_HOST)
+    {
         headers.insert(X_FORWARDED_HOST, host.clone());
     }
     if let Some(peer) = peer {
@@ -126,7 +156,9 @@ fn forwarded(headers: &mut HeaderMap, peer: Peer, host: Option<&HeaderValue>) {
     let ip = peer.addr.ip().to_canonical();
     let proto = if peer.tls { "https" } else { "http" };
     append(headers, X_FORWARDED_FOR, &ip.to_string());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    }
 
     let mut element = match ip {
         IpAddr::V4(ip) => format!("for={ip}"),
@@ -169,11 +201,12 @@ mod tests {
     }
 
     fn sent(list: &[(&str, &str)], uri: &str, peer: Option<&str>) -> HeaderMap {
+        let peer = peer.map(|addr| Peer::new(addr.parse().unwrap(), true));
+        sent_by(list, uri, peer)
+    }
+
+    fn sent_by(list: &[(&str, &str)], uri: &str, peer: Option<Peer>) -> HeaderMap {
         let mut headers = headers(list);
-        let peer = peer.map(|addr| Peer {
-            addr: addr.parse().unwrap(),
-            tls: true,
-        });
         let server = Authority::from_static("10.0.0.1:80");
         outbound(&mut headers, &uri.parse().unwrap(), peer, &server);
         headers
@@ -224,31 +257,46 @@ mod tests {
         assert!(both.is_empty());
     }
 
+    const SAID: [(&str, &str); 6] = [
+        ("host", "a.example:8443"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-for", "203.0.113.10"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "public.example"),
+        ("forwarded", "for=203.0.113.9"),
+    ];
+
     #[test]
-    fn the_client_is_appended_to_what_was_said_before() {
-        let sent = sent(
-            &[
-                ("host", "a.example:8443"),
-                ("x-forwarded-for", "203.0.113.9"),
-                ("x-forwarded-for", "203.0.113.10"),
-                ("x-forwarded-proto", "gopher"),
-                ("x-forwarded-host", "liar"),
-                ("forwarded", "for=203.0.113.9"),
-            ],
-            "/",
-            Some("[::ffff:192.0.2.1]:1234"),
-        );
+    fn the_client_is_appended_to_what_a_trusted_proxy_said() {
+        let addr = "[::ffff:192.0.2.1]:1234".parse().unwrap();
+        let peer = Peer {
+            trusted: true,
+            ..Peer::new(addr, true)
+        };
+        let sent = sent_by(&SAID, "/", Some(peer));
         assert_eq!(
             sent["x-forwarded-for"],
             "203.0.113.9, 203.0.113.10, 192.0.2.1"
         );
-        assert_eq!(sent["x-forwarded-proto"], "https");
-        assert_eq!(sent["x-forwarded-host"], "a.example:8443");
+        assert_eq!(sent["x-forwarded-proto"], "http");
+        assert_eq!(sent["x-forwarded-host"], "public.example");
         assert_eq!(
             sent["forwarded"],
             "for=203.0.113.9, for=192.0.2.1;host=\"a.example:8443\";proto=https"
         );
         assert_eq!(sent["host"], "a.example:8443");
+    }
+
+    #[test]
+    fn what_anybody_else_said_is_replaced() {
+        let sent = sent(&SAID, "/", Some("[::ffff:192.0.2.1]:1234"));
+        assert_eq!(sent["x-forwarded-for"], "192.0.2.1");
+        assert_eq!(sent["x-forwarded-proto"], "https");
+        assert_eq!(sent["x-forwarded-host"], "a.example:8443");
+        assert_eq!(
+            sent["forwarded"],
+            "for=192.0.2.1;host=\"a.example:8443\";proto=https"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! for the caller to decide, who knows what the request means.
 //!
 //! It speaks HTTP/1.1 to upstreams, over TLS too ([`Dial`] says why).
-//! `Upgrade` is not forwarded; the router refuses WebSocket handshakes before.
+//! `Upgrade` is forwarded where the router says so ([`Upgrading`]).
 
 mod body;
 mod chunks;
@@ -18,6 +18,7 @@ mod gate;
 mod headers;
 mod lent;
 mod socket;
+mod tunnel;
 
 use std::error::Error;
 use std::fmt;
@@ -45,6 +46,7 @@ pub use self::error::{Cause, ForwardError};
 pub use self::headers::Peer;
 pub(crate) use self::headers::strip_named;
 use self::lent::Lent;
+pub(crate) use self::tunnel::{Tunnel, Upgrading};
 use super::balance::{Balance, Lease, Server};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -78,6 +80,7 @@ struct Head {
     uri: Uri,
     headers: HeaderMap,
     peer: Option<Peer>,
+    upgrading: Option<Upgrading>,
 }
 
 impl<B> Forward<B>
@@ -141,6 +144,7 @@ where
         let (parts, body) = request.into_parts();
         let head = Head {
             peer: parts.extensions.get().copied(),
+            upgrading: parts.extensions.get().cloned(),
             method: parts.method,
             uri: parts.uri,
             headers: parts.headers,
@@ -175,8 +179,8 @@ where
     ) -> Result<Response<ForwardBody>, Cause> {
         let request = head.for_server(lease.server(), body.lend())?;
         let response = async {
-            if head.may_last(body) {
-                self.ask(request).await
+            if head.upgrading.is_some() || head.may_last(body) {
+                self.ask(head, request).await
             } else {
                 let response = self.client.request(request).await;
                 let response = response.map_err(|error| self.cause(error))?;
@@ -188,7 +192,8 @@ where
             None => response.await,
         };
         let (mut parts, answer) = response?.into_parts();
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let tunnel = parts.extensions.remove::<Tunnel>();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS && tunnel.is_none() {
             let text = "it switched protocols, which nobody had asked it to";
             return Err(Cause::Malformed(text.into()));
         }
@@ -198,11 +203,14 @@ where
         // asks it for the details of its connection.
         *response.status_mut() = parts.status;
         *response.headers_mut() = parts.headers;
+        if let Some(tunnel) = tunnel {
+            response.extensions_mut().insert(tunnel);
+        }
         Ok(response)
     }
 
     /// Asks on a connection of its own.
-    async fn ask(&self, request: Request<Lent<B>>) -> Result<Response<Answer>, Cause> {
+    async fn ask(&self, head: &Head, request: Request<Lent<B>>) -> Result<Response<Answer>, Cause> {
         let (mut parts, body) = request.into_parts();
         let server = std::mem::take(&mut parts.uri);
         // The target alone, as a server is asked (RFC 9112 §3.2.1).
@@ -211,7 +219,11 @@ where
             None => Uri::default(),
         };
         let request = Request::from_parts(parts, body);
-        let answer = direct::ask(self.dial.clone(), server, request).await;
+        let dial = self.dial.clone();
+        let answer = match head.upgrading {
+            Some(_) => tunnel::ask(dial, server, request).await,
+            None => direct::ask(dial, server, request).await,
+        };
         answer.map_err(|failure| match failure {
             _ if failure.is_timeout() => Cause::ConnectTimeout(self.connect_timeout),
             Failure::Connect(error) => Cause::Connect(error),
@@ -297,6 +309,9 @@ impl Head {
             self.peer,
             server.authority(),
         );
+        if let Some(wish) = &self.upgrading {
+            tunnel::ask_for(request.headers_mut(), wish);
+        }
         Ok(request)
     }
 }

@@ -1,12 +1,33 @@
 use std::time::SystemTime;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderValue;
 use http::header::DATE;
 use http::response::Parts;
 
 /// The head of an event stream's answer (RFC 9112 §4), which goes on in chunks
 /// until it is over, and with `close` takes its connection along.
 pub(super) fn encode(head: &Parts, close: bool) -> Bytes {
+    let mut out = begin(head);
+    put(&mut out, "transfer-encoding", b"chunked");
+    if close {
+        put(&mut out, "connection", b"close");
+    }
+    out.put_slice(b"\r\n");
+    out.freeze()
+}
+
+/// The head of an answer after which the connection speaks another protocol
+/// (RFC 9110 §15.2.2).
+pub(super) fn switching(head: &Parts, protocol: &HeaderValue) -> Bytes {
+    let mut out = begin(head);
+    put(&mut out, "connection", b"upgrade");
+    put(&mut out, "upgrade", protocol.as_bytes());
+    out.put_slice(b"\r\n");
+    out.freeze()
+}
+
+fn begin(head: &Parts) -> BytesMut {
     let size: usize = head
         .headers
         .iter()
@@ -30,12 +51,7 @@ pub(super) fn encode(head: &Parts, close: bool) -> Bytes {
         let date = httpdate::fmt_http_date(SystemTime::now());
         put(&mut out, "date", date.as_bytes());
     }
-    put(&mut out, "transfer-encoding", b"chunked");
-    if close {
-        put(&mut out, "connection", b"close");
-    }
-    out.put_slice(b"\r\n");
-    out.freeze()
+    out
 }
 
 fn line(name: &http::HeaderName, value: &http::HeaderValue) -> usize {

@@ -20,6 +20,7 @@ mod service;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,8 @@ use http_body::Body;
 pub(crate) use self::rewind::Rewind;
 pub(crate) use self::service::HandingOver;
 pub(crate) use self::stream::EventStream;
+pub(crate) use self::tunnel::Joined;
+use super::forward::Tunnel;
 use crate::resume::is_event_stream;
 
 /// What a request said that decides about its answer.
@@ -46,6 +49,17 @@ pub(crate) struct Asked {
 pub(crate) struct Taken<B> {
     response: Response<B>,
     asked: Asked,
+}
+
+impl<B> Taken<B> {
+    /// What it is, if it is no event stream but a tunnel.
+    pub(crate) fn joined(self) -> Result<Joined<B>, Self> {
+        let tunnel = self.response.extensions().get::<Tunnel>().cloned();
+        match tunnel.and_then(|tunnel| Some((tunnel.take()?, tunnel.protocol))) {
+            Some((upstream, protocol)) => Ok(Joined::new(self, upstream, protocol)),
+            None => Err(self),
+        }
+    }
 }
 
 /// Where the service of a connection leaves an event stream for whoever drives

@@ -1,10 +1,12 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::super::activity::Activity;
 use super::Handover;
 
 /// A socket whose first bytes were read already, and which tells the
@@ -14,14 +16,21 @@ pub(crate) struct Rewind<I, B> {
     io: I,
     ahead: BytesMut,
     handover: Handover<B>,
+    activity: Option<Arc<Activity>>,
 }
 
 impl<I, B> Rewind<I, B> {
-    pub(crate) fn new(io: I, ahead: BytesMut, handover: Handover<B>) -> Self {
+    pub(crate) fn new(
+        io: I,
+        ahead: BytesMut,
+        handover: Handover<B>,
+        activity: Option<Arc<Activity>>,
+    ) -> Self {
         Self {
             io,
             ahead,
             handover,
+            activity,
         }
     }
 
@@ -42,7 +51,11 @@ impl<I: AsyncRead + Unpin, B> AsyncRead for Rewind<I, B> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
+            let poll = Pin::new(&mut self.io).poll_read(cx, buf);
+            if let (Some(activity), true) = (&self.activity, poll.is_ready()) {
+                activity.received();
+            }
+            return poll;
         }
         let fitting = self.ahead.len().min(buf.remaining());
         buf.put_slice(&self.ahead[..fitting]);

@@ -8,7 +8,8 @@ use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use super::super::Stack;
-use super::super::forward::Peer;
+use super::super::activity::Terms;
+use super::super::forward::{Peer, Tunnel};
 use super::{Asked, Handover};
 
 /// The stack as one connection's hyper calls it: an event stream that is to be
@@ -16,17 +17,27 @@ use super::{Asked, Handover};
 #[derive(Debug)]
 pub(crate) struct HandingOver<S, B> {
     peer: Peer,
+    terms: Terms,
     stack: S,
-    /// `None` to leave everything to hyper.
-    handover: Option<Handover<B>>,
+    handover: Handover<B>,
+    /// False to leave event streams to hyper. Tunnels never are.
+    streams: bool,
 }
 
 impl<S, B> HandingOver<S, B> {
-    pub(crate) fn new(peer: Peer, stack: S, handover: Option<Handover<B>>) -> Self {
+    pub(crate) fn new(
+        peer: Peer,
+        terms: Terms,
+        stack: S,
+        handover: Handover<B>,
+        streams: bool,
+    ) -> Self {
         Self {
             peer,
+            terms,
             stack,
             handover,
+            streams,
         }
     }
 }
@@ -41,12 +52,16 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let asked = Asked::of(&request).zip(self.handover.clone());
+        let (asked, streams) = (Asked::of(&request), self.streams);
+        let handover = self.handover.clone();
         request.extensions_mut().insert(self.peer);
+        self.terms.apply(&mut request);
         let answer = self.stack.clone().oneshot(request);
         Box::pin(async move {
             let response = answer.await?;
-            let Some((asked, handover)) = asked.filter(|_| Asked::takes(&response)) else {
+            let taken = response.extensions().get::<Tunnel>().is_some()
+                || (streams && Asked::takes(&response));
+            let Some(asked) = asked.filter(|_| taken) else {
                 return Ok(response);
             };
             handover.leave(response, asked);

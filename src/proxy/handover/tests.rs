@@ -21,6 +21,7 @@ use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
 
+use super::super::activity::Terms;
 use super::super::forward::Peer;
 use super::{Asked, EventStream, HandingOver, Handover, Rewind};
 
@@ -260,7 +261,7 @@ async fn nothing_is_taken_while_an_earlier_answer_waits() {
     let (ours, mut theirs) = duplex(4);
     let handover = Handover::new();
     handover.leave(response(Empty::<Bytes>::new()), Asked { close: false });
-    let mut io = Rewind::new(ours, BytesMut::from(&b"ahead"[..]), handover.clone());
+    let mut io = Rewind::new(ours, BytesMut::from(&b"ahead"[..]), handover.clone(), None);
     let mut earlier = pin!(io.write_all(b"an earlier answer"));
     assert!(futures_util::poll!(&mut earlier).is_pending());
     assert!(handover.take().is_none());
@@ -312,12 +313,9 @@ async fn a_stream_is_taken_and_hyper_writes_none_of_it() {
         Ok::<_, Infallible>(response(Script(steps.into_iter())))
     });
     let handover = Handover::new();
-    let peer = Peer {
-        addr: "192.0.2.1:1".parse().unwrap(),
-        tls: false,
-    };
-    let service = HandingOver::new(peer, stack, Some(handover.clone()));
-    let io = Rewind::new(ours, BytesMut::new(), handover.clone());
+    let peer = Peer::new("192.0.2.1:1".parse().unwrap(), false);
+    let service = HandingOver::new(peer, Terms::default(), stack, handover.clone(), true);
+    let io = Rewind::new(ours, BytesMut::new(), handover.clone(), None);
     let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service);
     let mut connection = Box::pin(connection);
     let taken = std::future::poll_fn(|cx| {

@@ -5,13 +5,11 @@ mod certificate;
 mod clients;
 mod error;
 mod files;
-mod greeting;
 mod metrics;
 mod resolver;
 mod settings;
 mod subject;
 mod termination;
-mod watch;
 
 use std::sync::Arc;
 
@@ -22,10 +20,8 @@ pub(crate) use self::certificate::Certificate;
 pub(crate) use self::clients::Identity;
 pub use self::error::TlsError;
 use self::files::Files;
-pub(crate) use self::greeting::Greeting;
 pub(crate) use self::metrics::{HandshakeFailure, TlsMetrics};
 pub(crate) use self::termination::Termination;
-pub(crate) use self::watch::watch;
 use super::config::model::Tls;
 
 /// Reads the files of one listener. Offers HTTP/2 and HTTP/1.1.

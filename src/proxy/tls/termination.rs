@@ -78,12 +78,12 @@ impl Termination {
     }
 
     /// Says how long its certificates last.
-    pub(super) fn report(&self) {
+    pub(crate) fn report(&self) {
         self.terms().report(&self.metrics);
     }
 
     /// Says so no more.
-    pub(super) fn retire(&self) {
+    pub(crate) fn retire(&self) {
         for (name, _) in &self.terms().expiries {
             self.metrics.forget(name);
         }
@@ -99,7 +99,7 @@ impl Termination {
     }
 
     /// Looks at the files, and takes what is new when it has come to rest.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         let current = self.terms();
         // Also for another listener that had the same file, and has it no more.
         current.report(&self.metrics);
