@@ -4,6 +4,8 @@
 //! a signal is an addition to an atomic. Label values come from the
 //! configuration alone, so their number is bounded.
 
+mod servers;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::observe::{GapReason, Observer, Signal};
+
+use self::servers::ServerFamilies;
+pub use self::servers::{ServerMetrics, UpstreamMetrics};
 
 /// What [`Metrics::encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -42,7 +47,7 @@ pub struct Metrics {
     routes: RouteFamilies,
     connect: Histograms,
     connect_failures: Family<Labels, Counter>,
-    server_up: Family<Labels, Gauge>,
+    servers: ServerFamilies,
     requests: [Counter; 5],
     connections: ConnectionMetrics,
 }
@@ -129,11 +134,7 @@ impl Metrics {
             routes: RouteFamilies::register(r),
             connect: seconds(r, "connect", "Time to connect to a server, TLS included"),
             connect_failures: plain(r, "connect_failures", "Failed connects to servers"),
-            server_up: plain(
-                r,
-                "server_up",
-                "0 if a server fails its health check, else 1",
-            ),
+            servers: ServerFamilies::register(r),
             requests: register_requests(r),
             connections: ConnectionMetrics {
                 accepted: plain(r, "connections_accepted", "Client connections accepted"),
@@ -158,13 +159,14 @@ impl Metrics {
         }
     }
 
-    /// Whether one server is up.
-    pub fn server_up(&self, upstream: &str, server: &str) -> Gauge {
-        let labels = vec![
-            ("upstream", upstream.to_owned()),
-            ("server", server.to_owned()),
-        ];
-        self.server_up.get_or_create_owned(&labels)
+    /// What is known of one server.
+    pub fn server(&self, upstream: &str, server: &str) -> ServerMetrics {
+        self.servers.at(upstream, server)
+    }
+
+    /// What happens to the requests to one upstream.
+    pub fn upstream(&self, upstream: &str) -> UpstreamMetrics {
+        self.servers.of(upstream)
     }
 
     /// Client connections.

@@ -51,11 +51,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::admin::Admin;
-use self::balance::{Balance, Server as Backend};
+use self::balance::{Balance, Mover, Rules, Server as Backend};
 use self::config::model::Upstream;
 pub use self::config::{Config, ConfigError};
-use self::forward::{Dial, Forward, client_tls};
-use self::health::Check;
+use self::forward::{Dial, Forward, TrustError};
+use self::health::{Care, Check};
 pub use self::listener::BindError;
 use self::metrics::Metrics;
 use self::rescue::Rescue;
@@ -63,7 +63,7 @@ use self::router::{Route, Router};
 pub use self::server::Server;
 use self::trace::Trace;
 use crate::journal::JournalError;
-use crate::resume::{Engine, RequestBody, SseLayer};
+use crate::resume::{Engine, SseLayer};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -74,7 +74,7 @@ pub(crate) struct Assembly {
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin: Arc<Admin>,
-    pub(crate) checks: Vec<Check>,
+    pub(crate) checks: Vec<Care>,
 }
 
 /// Why a configuration cannot be put together.
@@ -86,6 +86,8 @@ pub(crate) enum AssemblyError {
     InvalidUpstream(String),
     /// An `https` upstream, and no authority to verify it by.
     Roots(IoError),
+    /// A file of an upstream's TLS cannot be used; the text says which and why.
+    UpstreamTls(String),
     /// The journal cannot be used.
     Journal(JournalError),
 }
@@ -100,9 +102,10 @@ impl Assembly {
         let mut checks = Vec::new();
         for (name, upstream) in &config.upstreams {
             let (balance, dial) = connect(name, upstream, &metrics)?;
-            checks.extend(health_checks(name, upstream, &balance, &dial)?);
+            checks.push(care(name, upstream, &balance, &dial, &metrics)?);
             balances.push((name.clone(), Arc::clone(&balance)));
-            forwards.insert(name.as_str(), forward(name, upstream, balance, dial));
+            let forward = Forward::new(name, upstream, balance, dial, metrics.upstream(name));
+            forwards.insert(name.as_str(), forward);
         }
 
         let services = config.routes.iter().map(|route| {
@@ -206,45 +209,52 @@ fn connect(
     let mut servers = Vec::new();
     for uri in &upstream.servers {
         let label = uri.authority().ok_or_else(invalid)?;
-        let up = metrics.server_up(name, label.as_str());
-        servers.push(Backend::new(uri, up).ok_or_else(invalid)?);
+        let metrics = metrics.server(name, label.as_str());
+        servers.push(Backend::new(uri, metrics).ok_or_else(invalid)?);
     }
-    let https = upstream
-        .servers
-        .iter()
-        .any(|uri| uri.scheme_str() == Some("https"));
-    let tls = client_tls(https).map_err(AssemblyError::Roots)?;
-    let dial = Dial::new(tls, upstream.connect_timeout, metrics.connects(name));
-    Ok((Arc::new(Balance::new(upstream.balance, servers)), dial))
-}
-
-fn forward(
-    name: &str,
-    upstream: &Upstream,
-    balance: Arc<Balance>,
-    dial: Dial,
-) -> Forward<RequestBody<Incoming>> {
-    Forward::new(
-        name,
-        balance,
-        dial,
-        upstream.connect_timeout,
-        upstream.response_timeout,
-    )
-}
-
-fn health_checks(
-    name: &str,
-    upstream: &Upstream,
-    balance: &Balance,
-    dial: &Dial,
-) -> Result<Vec<Check>, AssemblyError> {
-    let Some(settings) = &upstream.health_check else {
-        return Ok(Vec::new());
+    let rules = Rules {
+        policy: upstream.balance,
+        passive: upstream.passive,
+        slow_start: upstream.slow_start,
+        max_open: upstream.pool.max_open,
     };
-    let check = |server| {
-        Check::new(name, server, settings, dial.clone())
+    let dial = Dial::new(upstream, metrics.connects(name)).map_err(|error| match error {
+        TrustError::Roots(error) => AssemblyError::Roots(error),
+        TrustError::File(..) => AssemblyError::UpstreamTls(format!("upstream {name}: {error}")),
+    })?;
+    Ok((Arc::new(Balance::new(rules, servers)), dial))
+}
+
+fn care(
+    name: &str,
+    upstream: &Upstream,
+    balance: &Arc<Balance>,
+    dial: &Dial,
+    metrics: &Metrics,
+) -> Result<Care, AssemblyError> {
+    let check = |(settings, server)| {
+        Check::new(name, balance, server, settings, dial.clone())
             .ok_or_else(|| AssemblyError::InvalidUpstream(name.to_owned()))
     };
-    balance.servers().iter().map(check).collect()
+    let mover = |server: &Arc<Backend>| {
+        let moved = metrics.upstream(name).moved;
+        Mover::new(
+            Arc::clone(balance),
+            Arc::clone(server),
+            upstream.move_streams,
+            moved,
+        )
+    };
+    let servers = balance.servers();
+    let settings = upstream.health_check.iter();
+    let checked =
+        settings.flat_map(|settings| servers.iter().map(move |server| (settings, server)));
+    Ok(Care {
+        checks: checked.map(check).collect::<Result<_, _>>()?,
+        movers: match servers {
+            // There is nowhere to move to.
+            [_] => Vec::new(),
+            servers => servers.iter().map(mover).collect(),
+        },
+    })
 }

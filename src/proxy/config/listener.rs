@@ -97,7 +97,7 @@ pub(super) fn certificates(node: &Node, folder: &Path) -> Result<PathBuf> {
 }
 
 /// A PEM file that holds a private key.
-fn key(node: &Node, folder: &Path) -> Result<PathBuf> {
+pub(super) fn key(node: &Node, folder: &Path) -> Result<PathBuf> {
     let (path, pem) = file(node, folder)?;
     match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(_) => Ok(path),

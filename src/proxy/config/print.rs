@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use super::model::{
     Config, DiskJournal, DiskSync, JournalSettings, Listener, RedisJournal, RedisTopology, Route,
-    Upstream,
 };
 use super::units::{format_duration, format_range, format_size};
 use super::{answer, journal, sse, upstream, warning};
@@ -118,34 +117,8 @@ fn print_upstreams(page: &mut Page, config: &Config) {
         return;
     }
     page.line(0, "upstreams:");
-    for (name, upstream) in named {
-        print_upstream(page, name, upstream);
-    }
-}
-
-fn print_upstream(page: &mut Page, name: &str, upstream: &Upstream) {
-    page.line(1, &format!("{}:", quote_key(name)));
-    // A URI prints the slash it was not given; the file reads either.
-    let servers = upstream.servers.iter().map(|uri| quote(&uri.to_string()));
-    page.pair(2, "servers", &list(servers));
-    page.pair(2, "balance", word(&upstream::BALANCE, &upstream.balance));
-    page.pair(
-        2,
-        "connect_timeout",
-        &format_duration(upstream.connect_timeout),
-    );
-    page.pair(
-        2,
-        "response_timeout",
-        &or_off(upstream.response_timeout, format_duration),
-    );
-    match &upstream.health_check {
-        Some(check) => {
-            page.line(2, "health_check:");
-            page.pair(3, "path", &quote(&check.path));
-            page.pair(3, "interval", &format_duration(check.interval));
-        }
-        None => page.pair(2, "health_check", "~"),
+    for (name, settings) in named {
+        upstream::print::print(page, name, settings);
     }
 }
 
@@ -274,30 +247,30 @@ fn print_supervision(page: &mut Page, sse: &Settings) {
 // === YAML ===
 
 #[derive(Debug, Default)]
-struct Page {
+pub(super) struct Page {
     text: String,
 }
 
 impl Page {
-    fn line(&mut self, depth: usize, line: &str) {
+    pub(super) fn line(&mut self, depth: usize, line: &str) {
         let _ = writeln!(self.text, "{:1$}{line}", "", depth * 2);
     }
 
-    fn pair(&mut self, depth: usize, key: &str, value: &str) {
+    pub(super) fn pair(&mut self, depth: usize, key: &str, value: &str) {
         self.line(depth, &format!("{key}: {value}"));
     }
 }
 
-fn or_off<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
+pub(super) fn or_off<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "~".into(), print)
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
 /// The word of a value; the tables the reader uses hold every value.
-fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
+pub(super) fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
     words
         .iter()
         .find(|(_, known)| known == value)
@@ -305,12 +278,12 @@ fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
 }
 
 /// A double-quoted scalar. `$` is doubled, as values are expanded when read.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     quote_key(&text.replace('$', "$$"))
 }
 
 /// A double-quoted key: keys are not expanded.
-fn quote_key(text: &str) -> String {
+pub(super) fn quote_key(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
         match c {
