@@ -1,7 +1,8 @@
 //! Which server of an upstream is next.
 //!
-//! Three things can speak against a server. An active health check *knows* it is
-//! down ([`Balance::set_healthy`]); such a server is not tried. Failures in a row
+//! Much can speak against a server. An active health check *knows* it is down
+//! ([`Balance::set_healthy`]), or an operator wants it spared
+//! ([`Balance::set_drained`]); such a server is not tried. Failures in a row
 //! *eject* it for a while ([`Balance::failed`]), and a failed connect makes it
 //! *suspect* for a moment ([`Server::suspect`]); these are tried last, but they
 //! are tried: both are guesses, and refusing everybody on a guess would be worse.
@@ -85,7 +86,7 @@ impl Balance {
 
     /// Whether a server is left that is not known to be down.
     pub fn is_available(&self) -> bool {
-        self.servers.iter().any(|server| server.is_healthy())
+        self.servers.iter().any(|server| server.is_available())
     }
 
     /// The next server that is not known to be down and not in `tried`, the one
@@ -99,7 +100,7 @@ impl Balance {
     ) -> Result<Lease, NoServer> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let untried = |server: &Arc<Server>| {
-            server.is_healthy() && !tried.iter().any(|t| Arc::ptr_eq(t, server))
+            server.is_available() && !tried.iter().any(|t| Arc::ptr_eq(t, server))
         };
         for doubt in [Doubt::None, Doubt::Suspect, Doubt::Ejected] {
             let eligible = |server: &Arc<Server>| {
@@ -170,7 +171,15 @@ impl Balance {
     /// Records what an active health check found; true if that is news. Good
     /// news also clears a suspicion.
     pub fn set_healthy(&self, server: &Server, healthy: bool, now: Instant) -> bool {
-        let news = server.set_healthy(healthy, now);
+        self.changed(server, server.set_healthy(healthy, now), now)
+    }
+
+    /// Spares a server, or has it back; true if that is news.
+    pub fn set_drained(&self, server: &Server, drained: bool, now: Instant) -> bool {
+        self.changed(server, server.set_drained(drained, now), now)
+    }
+
+    fn changed(&self, server: &Server, news: bool, now: Instant) -> bool {
         if news {
             server.metrics.up.set(i64::from(server.is_up(now)));
             self.changes.send_replace(());

@@ -104,11 +104,10 @@ fn sticky() -> impl Strategy<Value = Sticky> {
 }
 
 fn read(keys: &str) -> Upstream {
+    let keys = keys.replace('\n', "\n    ");
     let text = format!(
-        "upstreams:\n  app:\n    servers: [\"https://a\"]\n{}routes: [{{ path: /, upstream: app }}]\n",
-        keys.lines()
-            .map(|line| format!("    {line}\n"))
-            .collect::<String>()
+        "upstreams:\n  app:\n    servers: [\"https://a\"]\n    {keys}\n\
+         routes: [{{ path: /, upstream: app }}]\n",
     );
     parse(&text).unwrap().upstreams.remove("app").unwrap()
 }
@@ -165,7 +164,7 @@ move_streams: ~",
 
 #[test]
 fn what_is_not_said_is_as_it_was() {
-    let upstream = read("health_check: { path: /h, interval: 7s }\npassive: {}\npool: {}\n");
+    let upstream = read("health_check: { path: /h, interval: 7s }\npassive: {}\npool: {}");
     let check = upstream.health_check.as_ref().unwrap();
     assert_eq!(
         *check,

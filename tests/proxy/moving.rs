@@ -13,7 +13,7 @@ use tower_sse::proxy::config::model::{Config, HealthCheck, Passive};
 use tower_sse::resume::settings::Mode;
 use tower_sse::stream::policy::UpstreamResume;
 
-use crate::harness::{LONG, Proxy, answer, config, eventually, get, open, refused, request};
+use crate::harness::{LONG, Proxy, answer, config, eventually, fetch, get, open, refused, request};
 use crate::upstream::{Connection, Upstream};
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
@@ -238,6 +238,65 @@ async fn failures_in_a_row_eject_a_server_and_its_streams_move() {
         until(&mut client, &mut seen, "data: b\n").await;
         assert_eq!(metric(&proxy, "sse_upstream_streams_moved_total").await, 1);
     }
+}
+
+async fn post(proxy: &Proxy, path: &str) -> (u16, String) {
+    let answer = fetch(proxy.admin, request("POST", path, "")).await;
+    (answer.status.as_u16(), answer.text().to_owned())
+}
+
+#[tokio::test]
+async fn an_operator_drains_a_server_and_has_it_back() {
+    let ((a, _), (b, _)) = (backend("a").await, backend("b").await);
+    let mut config = checked(&[a.url(), b.url()]);
+    config.upstreams.get_mut("app").unwrap().health_check = None;
+    let proxy = Proxy::start(config).await;
+    let (mut client, mut seen) = (open(proxy.addr, get("/events")).await, String::new());
+    until(&mut client, &mut seen, "data: a\n").await;
+    let drain = format!("/drain?upstream=app&server={}", a.addr());
+    let (status, said) = post(&proxy, &drain).await;
+    assert_eq!(status, 200);
+    assert!(
+        said.contains(&format!("app {} drained", a.addr())),
+        "{said}"
+    );
+    until(&mut client, &mut seen, "data: b\n").await;
+    for _ in 0..3 {
+        let (mut other, mut there) = (open(proxy.addr, get("/events")).await, String::new());
+        until(&mut other, &mut there, "data: b\n").await;
+    }
+    let (status, said) = post(&proxy, &format!("/un{}", &drain[1..])).await;
+    assert_eq!(status, 200);
+    assert!(said.contains(&format!("app {} up 0\n", a.addr())), "{said}");
+    assert_eq!(proxy.ask_admin("/servers").await.status, 200);
+    let here = streams(&a, "/events");
+    for _ in 0..2 {
+        let (mut other, mut there) = (open(proxy.addr, get("/events")).await, String::new());
+        until(&mut other, &mut there, "data: ").await;
+    }
+    assert_eq!(streams(&a, "/events"), here + 1);
+}
+
+#[tokio::test]
+async fn only_operators_drain_and_only_what_there_is() {
+    let (a, _) = backend("a").await;
+    let proxy = Proxy::start(checked(&[a.url()])).await;
+    assert_eq!(post(&proxy, "/drain?upstream=app").await.0, 400);
+    assert_eq!(post(&proxy, "/drain?upstream=app&server=b:1").await.0, 404);
+    assert_eq!(post(&proxy, "/drain?upstream=no&server=b:1").await.0, 404);
+    let drain = format!("/drain?upstream=app&server={}", a.addr());
+    assert_eq!(
+        proxy.ask_admin(&drain).await.status,
+        404,
+        "by GET nothing happens"
+    );
+    let mut page = request("POST", &drain, "");
+    let origin = "https://evil.example".parse().unwrap();
+    page.headers_mut().insert("origin", origin);
+    assert_eq!(fetch(proxy.admin, page).await.status, 403);
+    assert_eq!(proxy.ask_admin("/readyz").await.status, 200);
+    assert_eq!(post(&proxy, &drain).await.0, 200);
+    assert_eq!(proxy.ask_admin("/readyz").await.status, 503);
 }
 
 #[tokio::test]

@@ -65,7 +65,9 @@ async fn server(
                 };
                 let session = stream.get_ref().1;
                 let sni = session.server_name().unwrap_or("-").to_owned();
-                let service = service_fn(move |request| answer(request, sni.clone()));
+                let service = service_fn(move |request| {
+                    std::future::ready(Ok::<_, Infallible>(answer(&request, &sni)))
+                });
                 let io = TokioIo::new(stream);
                 let builder = auto::Builder::new(TokioExecutor::new());
                 let _ = builder.serve_connection(io, service).await;
@@ -75,7 +77,7 @@ async fn server(
     format!("https://localhost:{port}")
 }
 
-async fn answer(request: Request<Incoming>, sni: String) -> Result<Response<Body>, Infallible> {
+fn answer(request: &Request<Incoming>, sni: &str) -> Response<Body> {
     let host = request.uri().authority().map(ToString::to_string);
     let host = host.or_else(|| {
         let header = request.headers().get("host")?;
@@ -83,7 +85,7 @@ async fn answer(request: Request<Incoming>, sni: String) -> Result<Response<Body
     });
     let text = format!("{sni} {:?} {}", request.version(), host.unwrap());
     if request.uri().path() == "/" {
-        return Ok(Response::new(text.boxed_unsync()));
+        return Response::new(text.boxed_unsync());
     }
     let event = Frame::data(Bytes::from(format!("data: {text}\n\n")));
     let first = futures_util::stream::iter([Ok::<_, Infallible>(event)]);
@@ -91,7 +93,7 @@ async fn answer(request: Request<Incoming>, sni: String) -> Result<Response<Body
     let response = Response::builder()
         .header("content-type", "text/event-stream")
         .body(BodyExt::boxed_unsync(StreamBody::new(stream)));
-    Ok(response.unwrap())
+    response.unwrap()
 }
 
 fn with(server: &str, tls: UpstreamTls, protocol: Protocol) -> Config {

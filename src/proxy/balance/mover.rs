@@ -57,7 +57,7 @@ impl Mover {
             }
             let forgiven = self.server.ejected_until(now);
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
+                news = changes.changed() => if news.is_err() { return },
                 () = until(forgiven) => {}
             }
         }

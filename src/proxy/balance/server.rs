@@ -19,6 +19,7 @@ pub struct Server {
     scheme: Scheme,
     authority: Authority,
     healthy: AtomicBool,
+    drained: AtomicBool,
     /// Failures in a row.
     failures: AtomicU32,
     suspect_until: Moment,
@@ -51,6 +52,7 @@ impl Server {
             scheme: uri.scheme()?.clone(),
             authority: uri.authority()?.clone(),
             healthy: AtomicBool::new(true),
+            drained: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             suspect_until: Moment::default(),
             ejected_until: Moment::default(),
@@ -81,9 +83,19 @@ impl Server {
         self.healthy.load(Ordering::Relaxed)
     }
 
-    /// Whether it is neither known to be down nor ejected.
+    /// Whether an operator wants it spared.
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may be asked, if only for want of another one.
+    pub fn is_available(&self) -> bool {
+        self.is_healthy() && !self.is_drained()
+    }
+
+    /// Whether it is neither known to be down, nor ejected, nor drained.
     pub fn is_up(&self, now: Instant) -> bool {
-        self.is_healthy() && !self.is_ejected(now)
+        self.is_available() && !self.is_ejected(now)
     }
 
     pub(super) fn doubt(&self, now: Instant) -> Doubt {
@@ -124,6 +136,14 @@ impl Server {
         }
         let news = self.healthy.swap(healthy, Ordering::Relaxed) != healthy;
         if news && healthy {
+            self.risen.set(self.millis(now));
+        }
+        news
+    }
+
+    pub(super) fn set_drained(&self, drained: bool, now: Instant) -> bool {
+        let news = self.drained.swap(drained, Ordering::Relaxed) != drained;
+        if news && !drained {
             self.risen.set(self.millis(now));
         }
         news

@@ -21,7 +21,7 @@ pub struct ForwardError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Active health checks found every server down; nothing was sent.
+    /// Every server is known to be down, or drained; nothing was sent.
     NoHealthyServer,
     /// Every server that is up has as much to do as it may; nothing was sent.
     Full,
@@ -101,7 +101,9 @@ impl fmt::Display for ForwardError {
             write!(f, ", server {server}")?;
         }
         match &self.cause {
-            Cause::NoHealthyServer => write!(f, ": every server fails its health check"),
+            Cause::NoHealthyServer => {
+                write!(f, ": every server fails its health check, or is drained")
+            }
             Cause::Full => write!(f, ": every server has its most open (pool.max_open)"),
             Cause::Unprocessed(_) => write!(f, ": the request was refused unprocessed"),
             Cause::Moved => write!(f, ": it went down, and its streams move"),

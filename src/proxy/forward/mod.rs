@@ -260,7 +260,8 @@ where
         server: &Arc<Server>,
     ) -> Result<Response<Answer>, Cause> {
         if let Some(multiplex) = self.multiplex(server) {
-            return self.share(multiplex, head, body, server).await;
+            // Boxed: all others need not have room for it.
+            return Box::pin(self.share(multiplex, head, body, server)).await;
         }
         let request = head.for_server(server, body.lend())?;
         if head.may_last(body) {
@@ -306,7 +307,7 @@ where
                 Ok(Way::Shared(sender, slot)) => multiplex::ask(sender, for_http2(request)?)
                     .await
                     .map(|response| response.map(|body| Answer::Shared { body, _slot: slot })),
-                Ok(Way::Http1(socket)) => direct::ask_on(socket, for_socket(request).1).await,
+                Ok(Way::Http1(socket)) => direct::ask_on(*socket, for_socket(request).1).await,
                 Err(failure) => Err(failure),
             };
             match answer {

@@ -43,7 +43,7 @@ pub(super) struct Multiplex<B> {
     /// Held to connect, so that a crowd waits for one connection.
     dialling: tokio::sync::Mutex<()>,
     /// Until when it is known to speak HTTP/1.1.
-    http1: Mutex<Option<Instant>>,
+    http1_until: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub(super) enum Way<B> {
     /// As one of several.
     Shared(SendRequest<B>, Slot),
     /// It chose HTTP/1.1.
-    Http1(Socket),
+    Http1(Box<Socket>),
 }
 
 impl<B> Multiplex<B>
@@ -76,14 +76,14 @@ where
             pool,
             lines: Mutex::default(),
             dialling: tokio::sync::Mutex::default(),
-            http1: Mutex::default(),
+            http1_until: Mutex::default(),
         }
     }
 
     /// Whether the server chose HTTP/1.1 a moment ago.
     pub(super) fn is_http1(&self) -> bool {
-        let http1 = *self.http1.lock().unwrap_or_else(PoisonError::into_inner);
-        http1.is_some_and(|until| Instant::now() < until)
+        let until = *self.http1_until();
+        until.is_some_and(|until| Instant::now() < until)
     }
 
     /// A place on a connection, on a new one if need be.
@@ -103,9 +103,8 @@ where
                 let text = "it did not agree to HTTP/2; write `protocol: auto` or `http1`";
                 return Err(Failure::Connect(text.into()));
             }
-            let mut http1 = self.http1.lock().unwrap_or_else(PoisonError::into_inner);
-            *http1 = Some(Instant::now() + HTTP1);
-            return Ok(Way::Http1(socket));
+            *self.http1_until() = Some(Instant::now() + HTTP1);
+            return Ok(Way::Http1(Box::new(socket)));
         }
         self.add(socket).await
     }
@@ -163,6 +162,11 @@ where
             line.open.load(Ordering::Relaxed) < most
         };
         lines.iter().find(has_room).map(Line::take)
+    }
+
+    fn http1_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        let until = self.http1_until.lock();
+        until.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<Line<B>>> {

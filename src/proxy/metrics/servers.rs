@@ -10,7 +10,7 @@ use super::{Labels, plain};
 /// What is known of one server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerMetrics {
-    /// 0 if it is known to be down, or ejected.
+    /// 0 if it is known to be down, ejected or drained.
     pub up: Gauge,
     /// Requests and responses that are open.
     pub open: Gauge,
@@ -45,7 +45,7 @@ impl ServerFamilies {
             up: plain(
                 r,
                 "server_up",
-                "0 if a server fails its health check or is ejected, else 1",
+                "0 if a server fails its health check, is ejected or drained, else 1",
             ),
             open: plain(r, "server_open", "Requests and responses open at a server"),
             ejections: plain(
