@@ -1,6 +1,8 @@
 //! What operators and orchestrators ask: is it alive, is it ready, what did
 //! it count. On its own listener, never on a client's.
 
+mod servers;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +19,7 @@ use super::metrics::{self, Metrics};
 use super::rescue::text;
 use crate::resume::Engine;
 
-/// Answers `/healthz`, `/readyz` and `/metrics`.
+/// Answers `/healthz`, `/readyz` and `/metrics`, and what is asked about servers.
 #[derive(Debug)]
 pub struct Admin {
     metrics: Arc<Metrics>,
@@ -60,6 +62,9 @@ impl Admin {
 
     /// The answer to one request.
     pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if let Some(answer) = servers::answer(&self.upstreams.load(), request) {
+            return answer;
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(
                 StatusCode::METHOD_NOT_ALLOWED,

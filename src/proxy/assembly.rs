@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::io::Error as IoError;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -17,13 +18,13 @@ use tower_layer::Layer;
 use super::acme::{AcmeError, Acmes};
 use super::admin::Admin;
 use super::admission::{Admission, ClientBody, RouteGate};
-use super::balance::{Balance, Server as Backend};
+use super::balance::{Balance, Mover, Rules, Server as Backend};
 use super::config::Config;
 use super::config::model::{self, Upstream};
-use super::entrance::Rules;
-use super::forward::{Dial, Forward, client_tls};
+use super::entrance;
+use super::forward::{Dial, Forward, TrustError};
 use super::greeting::Greeting;
-use super::health::Check;
+use super::health::{Care, Check};
 use super::journal;
 use super::listener::BindError;
 use super::metrics::Metrics;
@@ -45,7 +46,7 @@ pub(crate) struct Assembly {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin: Arc<Admin>,
     pub(crate) admission: Arc<ArcSwap<Admission>>,
-    pub(crate) rules: Arc<Rules>,
+    pub(crate) rules: Arc<entrance::Rules>,
     pub(crate) acmes: Acmes,
     upstreams: BTreeMap<String, Arc<Connected>>,
     /// By the route's name. Of routes with the same, only the first is reached.
@@ -70,8 +71,8 @@ struct Connected {
     settings: Upstream,
     balance: Arc<Balance>,
     forward: Forwarding,
-    /// Those not begun yet.
-    checks: Mutex<Vec<Check>>,
+    /// Until it has begun.
+    care: Mutex<Option<Care>>,
     stop: CancellationToken,
 }
 
@@ -84,6 +85,8 @@ pub(crate) enum AssemblyError {
     InvalidUpstream(String),
     /// An `https` upstream, and no authority to verify it by.
     Roots(IoError),
+    /// A file of an upstream's TLS cannot be used; the text says which and why.
+    UpstreamTls(String),
     /// The journal cannot be used.
     Journal(JournalError),
     /// Certificates by ACME cannot be kept or made.
@@ -103,7 +106,7 @@ impl Assembly {
         let mut assembly = Self {
             router: Router::new([]),
             admission: Arc::new(ArcSwap::from_pointee(admission)),
-            rules: Arc::new(Rules::new(acmes.challenges())),
+            rules: Arc::new(entrance::Rules::new(acmes.challenges())),
             acmes,
             admin: Arc::new(Admin::new(Arc::clone(&metrics), Vec::new(), engine.clone())),
             engine,
@@ -225,10 +228,9 @@ impl Assembly {
     pub(crate) fn attend(&self) {
         self.acmes.attend();
         for connected in self.upstreams.values() {
-            let checks = connected.checks.lock();
-            let checks = std::mem::take(&mut *checks.unwrap_or_else(PoisonError::into_inner));
-            for check in checks {
-                tokio::spawn(check.run(connected.stop.clone()));
+            let care = connected.care.lock();
+            if let Some(care) = care.unwrap_or_else(PoisonError::into_inner).take() {
+                tokio::spawn(care.run(connected.stop.clone()));
             }
         }
     }
@@ -257,18 +259,18 @@ fn name(route: &model::Route) -> String {
 impl Connected {
     fn new(name: &str, settings: &Upstream, metrics: &Metrics) -> Result<Self, AssemblyError> {
         let (balance, dial) = connect(name, settings, metrics)?;
-        let checks = health_checks(name, settings, &balance, &dial)?;
+        let care = care(name, settings, &balance, &dial, metrics)?;
         Ok(Self {
             forward: Forward::new(
                 name,
+                settings,
                 Arc::clone(&balance),
                 dial,
-                settings.connect_timeout,
-                settings.response_timeout,
+                metrics.upstream(name),
             ),
             settings: settings.clone(),
             balance,
-            checks: Mutex::new(checks),
+            care: Mutex::new(Some(care)),
             stop: CancellationToken::new(),
         })
     }
@@ -284,7 +286,7 @@ impl Connected {
                 old.scheme() == server.scheme() && old.authority() == server.authority()
             });
             if same.is_some_and(|old| !old.is_healthy()) {
-                server.set_healthy(false);
+                self.balance.set_healthy(server, false, Instant::now());
             }
         }
     }
@@ -305,30 +307,52 @@ fn connect(
     let mut servers = Vec::new();
     for uri in &upstream.servers {
         let label = uri.authority().ok_or_else(invalid)?;
-        let up = metrics.server_up(name, label.as_str());
-        servers.push(Backend::new(uri, up).ok_or_else(invalid)?);
+        let metrics = metrics.server(name, label.as_str());
+        servers.push(Backend::new(uri, metrics).ok_or_else(invalid)?);
     }
-    let https = upstream
-        .servers
-        .iter()
-        .any(|uri| uri.scheme_str() == Some("https"));
-    let tls = client_tls(https).map_err(AssemblyError::Roots)?;
-    let dial = Dial::new(tls, upstream.connect_timeout, metrics.connects(name));
-    Ok((Arc::new(Balance::new(upstream.balance, servers)), dial))
+    let rules = Rules {
+        policy: upstream.balance,
+        passive: upstream.passive,
+        slow_start: upstream.slow_start,
+        max_open: upstream.pool.max_open,
+    };
+    let dial = Dial::new(upstream, metrics.connects(name)).map_err(|error| match error {
+        TrustError::Roots(error) => AssemblyError::Roots(error),
+        TrustError::File(..) => AssemblyError::UpstreamTls(format!("upstream {name}: {error}")),
+    })?;
+    Ok((Arc::new(Balance::new(rules, servers)), dial))
 }
 
-fn health_checks(
+fn care(
     name: &str,
     upstream: &Upstream,
-    balance: &Balance,
+    balance: &Arc<Balance>,
     dial: &Dial,
-) -> Result<Vec<Check>, AssemblyError> {
-    let Some(settings) = &upstream.health_check else {
-        return Ok(Vec::new());
-    };
-    let check = |server| {
-        Check::new(name, server, settings, dial.clone())
+    metrics: &Metrics,
+) -> Result<Care, AssemblyError> {
+    let check = |(settings, server)| {
+        Check::new(name, balance, server, settings, dial.clone())
             .ok_or_else(|| AssemblyError::InvalidUpstream(name.to_owned()))
     };
-    balance.servers().iter().map(check).collect()
+    let mover = |server: &Arc<Backend>| {
+        let moved = metrics.upstream(name).moved;
+        Mover::new(
+            Arc::clone(balance),
+            Arc::clone(server),
+            upstream.move_streams,
+            moved,
+        )
+    };
+    let servers = balance.servers();
+    let settings = upstream.health_check.iter();
+    let checked =
+        settings.flat_map(|settings| servers.iter().map(move |server| (settings, server)));
+    Ok(Care {
+        checks: checked.map(check).collect::<Result<_, _>>()?,
+        movers: match servers {
+            // There is nowhere to move to.
+            [_] => Vec::new(),
+            servers => servers.iter().map(mover).collect(),
+        },
+    })
 }

@@ -1,10 +1,12 @@
-//! Active health checks: one task per server, asking again and again.
+//! What looks after an upstream while the proxy runs: health checks, one per
+//! server, and whoever moves streams away from a server that is down.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::future::{join, join_all};
 use http::header::{HOST, USER_AGENT};
 use http::uri::{Parts as UriParts, PathAndQuery};
 use http::{HeaderValue, Request, Uri};
@@ -13,29 +15,52 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio_util::sync::CancellationToken;
 
-use super::balance::Server;
+use super::balance::{Balance, Mover, Server};
 use super::config::model::HealthCheck;
 use super::forward::Dial;
 
-/// One lost answer is an accident, and must not close the only server.
-const FAILURES: u32 = 2;
+/// The care for one upstream.
+#[derive(Debug, Default)]
+pub struct Care {
+    /// Of its servers, if they are checked.
+    pub checks: Vec<Check>,
+    /// One per server, if there are several.
+    pub movers: Vec<Mover>,
+}
 
-/// The check of one server: GET, healthy on 2xx.
+/// The check of one server by GET.
 ///
-/// A server is taken for healthy until it failed twice in a row, and again
-/// after the first success.
+/// A server is taken for healthy until it was found otherwise.
 pub struct Check {
     upstream: Arc<str>,
+    balance: Arc<Balance>,
     server: Arc<Server>,
     uri: Uri,
-    interval: Duration,
+    settings: HealthCheck,
     client: Client<Dial, Empty<Bytes>>,
+}
+
+/// What a server's answers come to.
+#[derive(Debug, Default)]
+struct Tally {
+    successes: u32,
+    failures: u32,
+}
+
+impl Care {
+    /// Cares until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let checks = join_all(self.checks.iter().map(Check::repeat));
+        let movers = join_all(self.movers.iter().map(Mover::run));
+        stop.run_until_cancelled(join(checks, movers)).await;
+    }
 }
 
 impl Check {
     /// A check of `server` as `settings` say; `None` if the path is none.
     pub fn new(
         upstream: &str,
+        balance: &Arc<Balance>,
         server: &Arc<Server>,
         settings: &HealthCheck,
         dial: Dial,
@@ -46,41 +71,31 @@ impl Check {
         uri.path_and_query = Some(PathAndQuery::try_from(settings.path.as_str()).ok()?);
         Some(Self {
             upstream: upstream.into(),
+            balance: Arc::clone(balance),
             server: Arc::clone(server),
             uri: Uri::from_parts(uri).ok()?,
-            interval: settings.interval,
+            settings: settings.clone(),
             client: Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(settings.interval / 2)
                 .pool_max_idle_per_host(1)
+                .http2_only(dial.knows_http2())
                 .build(dial),
         })
     }
 
-    /// Checks until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.repeat()).await;
-    }
-
+    /// Checks again and again.
     async fn repeat(&self) {
-        let mut failures = 0;
+        let mut tally = Tally::default();
         loop {
-            match tokio::time::timeout(self.interval, self.ask()).await {
-                Ok(Ok(())) => {
-                    failures = 0;
-                    self.report(true, "");
-                }
-                Ok(Err(reason)) => {
-                    failures += 1;
-                    self.failed(failures, &reason);
-                }
-                Err(_) => {
-                    failures += 1;
-                    self.failed(failures, "no answer in time");
-                }
+            let answer = tokio::time::timeout(self.settings.timeout, self.ask()).await;
+            let answer = answer.unwrap_or_else(|_| Err("no answer in time".into()));
+            if let Some(healthy) = tally.count(answer.is_ok(), &self.settings) {
+                self.report(healthy, &answer.err().unwrap_or_default());
             }
             // Neither the servers nor several proxies are asked in step.
-            tokio::time::sleep(self.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+            let interval = self.settings.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
+            tokio::time::sleep(interval).await;
         }
     }
 
@@ -97,21 +112,16 @@ impl Check {
         }
         let response = self.client.request(request).await;
         let status = response.map_err(|error| causes(&error))?.status();
-        if status.is_success() {
+        if self.settings.expect.contains(&status.as_u16()) {
             Ok(())
         } else {
             Err(format!("answered {status}"))
         }
     }
 
-    fn failed(&self, failures: u32, reason: &str) {
-        if failures >= FAILURES {
-            self.report(false, reason);
-        }
-    }
-
     fn report(&self, healthy: bool, reason: &str) {
-        if !self.server.set_healthy(healthy) {
+        let now = Instant::now();
+        if !self.balance.set_healthy(&self.server, healthy, now) {
             return;
         }
         let (upstream, server) = (&self.upstream, self.server.authority());
@@ -119,6 +129,21 @@ impl Check {
             tracing::info!(%upstream, %server, "server is healthy again");
         } else {
             tracing::warn!(%upstream, %server, reason, "server fails its health check");
+        }
+    }
+}
+
+impl Tally {
+    /// What is known after one more answer, if anything.
+    fn count(&mut self, success: bool, settings: &HealthCheck) -> Option<bool> {
+        if success {
+            self.failures = 0;
+            self.successes = self.successes.saturating_add(1);
+            (self.successes >= settings.healthy).then_some(true)
+        } else {
+            self.successes = 0;
+            self.failures = self.failures.saturating_add(1);
+            (self.failures >= settings.unhealthy).then_some(false)
         }
     }
 }
@@ -139,7 +164,39 @@ impl fmt::Debug for Check {
         f.debug_struct("Check")
             .field("upstream", &self.upstream)
             .field("server", &self.server)
-            .field("interval", &self.interval)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn thresholds_count_answers_in_a_row() {
+        let settings = HealthCheck {
+            healthy: 2,
+            unhealthy: 3,
+            ..HealthCheck::new("/".into(), Duration::from_secs(1))
+        };
+        let mut tally = Tally::default();
+        let answers = [
+            (false, None),
+            (false, None),
+            (true, None),
+            (false, None),
+            (false, None),
+            (false, Some(false)),
+            (false, Some(false)),
+            (true, None),
+            (true, Some(true)),
+            (true, Some(true)),
+        ];
+        for (success, known) in answers {
+            assert_eq!(tally.count(success, &settings), known);
+        }
     }
 }

@@ -223,6 +223,7 @@ impl fmt::Display for BindError {
                 "no certificate authorities to verify https upstreams by ({error}); \
                  install ca-certificates or point SSL_CERT_FILE at a PEM file"
             ),
+            Cause::Assembly(AssemblyError::UpstreamTls(text)) => f.write_str(text),
             Cause::Assembly(AssemblyError::Journal(error)) => error.fmt(f),
             Cause::Assembly(AssemblyError::Acme(error)) => error.fmt(f),
         }

@@ -4,6 +4,8 @@
 //! a signal is an addition to an atomic. Label values come from the
 //! configuration alone, so their number is bounded.
 
+mod servers;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,9 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::tls::TlsMetrics;
 use crate::observe::{GapReason, Observer, Signal};
+
+use self::servers::ServerFamilies;
+pub use self::servers::{ServerMetrics, UpstreamMetrics};
 
 /// What [`Metrics::encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,7 +50,7 @@ pub struct Metrics {
     routes: RouteFamilies,
     connect: Histograms,
     connect_failures: Family<Labels, Counter>,
-    server_up: Family<Labels, Gauge>,
+    servers: ServerFamilies,
     requests: [Counter; 5],
     refused: Family<Labels, Counter>,
     connections: ConnectionMetrics,
@@ -137,11 +142,7 @@ impl Metrics {
             routes: RouteFamilies::register(r),
             connect: seconds(r, "connect", "Time to connect to a server, TLS included"),
             connect_failures: plain(r, "connect_failures", "Failed connects to servers"),
-            server_up: plain(
-                r,
-                "server_up",
-                "0 if a server fails its health check, else 1",
-            ),
+            servers: ServerFamilies::register(r),
             reloads: register_reloads(r),
             config: plain(r, "config_info", "The configuration that is in force"),
             access_log_dropped: plain(r, "access_log_dropped", "Lines that were not written"),
@@ -171,22 +172,19 @@ impl Metrics {
         }
     }
 
-    /// Whether one server is up.
-    pub fn server_up(&self, upstream: &str, server: &str) -> Gauge {
-        let labels = vec![
-            ("upstream", upstream.to_owned()),
-            ("server", server.to_owned()),
-        ];
-        self.server_up.get_or_create_owned(&labels)
+    /// What is known of one server.
+    pub fn server(&self, upstream: &str, server: &str) -> ServerMetrics {
+        self.servers.at(upstream, server)
+    }
+
+    /// What happens to the requests to one upstream.
+    pub fn upstream(&self, upstream: &str) -> UpstreamMetrics {
+        self.servers.of(upstream)
     }
 
     /// Forgets a server that is no longer configured.
     pub fn server_gone(&self, upstream: &str, server: &str) {
-        let labels = vec![
-            ("upstream", upstream.to_owned()),
-            ("server", server.to_owned()),
-        ];
-        self.server_up.remove(&labels);
+        self.servers.forget(upstream, server);
     }
 
     /// Counts a reload of the configuration: applied, or refused.

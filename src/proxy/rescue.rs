@@ -53,8 +53,16 @@ fn verdict(error: &ForwardError) -> (StatusCode, &'static str) {
             StatusCode::SERVICE_UNAVAILABLE,
             "no healthy upstream server\n",
         ),
+        Cause::Full => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the upstream has as much to do as it may\n",
+        ),
+        Cause::Unprocessed(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the upstream refused the request unprocessed\n",
+        ),
         Cause::Connect(_) => (StatusCode::BAD_GATEWAY, "cannot connect to the upstream\n"),
-        Cause::Broken(_) | Cause::ResponseBody(_) => (
+        Cause::Broken(_) | Cause::ResponseBody(_) | Cause::Moved => (
             StatusCode::BAD_GATEWAY,
             "the upstream closed the connection without a response\n",
         ),

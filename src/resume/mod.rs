@@ -64,6 +64,8 @@ pub use engine::Engine;
 #[cfg(feature = "proxy")]
 pub(crate) use head::is_event_stream;
 pub use layer::SseLayer;
+#[cfg(feature = "proxy")]
+pub(crate) use reopen::Reopenable;
 pub use request::RequestBody;
 pub use service::SseService;
 pub use tally::Tally;

@@ -21,7 +21,7 @@ use super::mcp;
 use super::name;
 use super::opening::{Draft, Opening, Place, held_head};
 use super::principal::{self, Principal};
-use super::reopen::Reopen;
+use super::reopen::{Reopen, Reopenable};
 use super::request::RequestBody;
 use super::retry::{self, Retry, SENT_AGAIN};
 use super::route::Route;
@@ -321,8 +321,15 @@ where
     }
 
     /// What it takes to ask again, for streams that may be asked for again.
-    fn repeat(&self, kind: Kind) -> Option<(Parts, S)> {
-        (kind != Kind::OneShot).then(|| (self.parts.clone(), self.service.clone()))
+    fn repeat(&mut self, kind: Kind) -> Option<(Parts, S)> {
+        if kind == Kind::OneShot {
+            return None;
+        }
+        // An MCP session is one server's, and its streams may be left to it.
+        if self.route.settings.mode != Mode::Mcp {
+            self.parts.extensions.insert(Reopenable);
+        }
+        Some((self.parts.clone(), self.service.clone()))
     }
 }
 

@@ -17,6 +17,11 @@ use super::request::RequestBody;
 use crate::stream::source::{Answer, Opening, Refusal, Source};
 use crate::stream::stream::Head;
 
+/// In the extensions of a request: an event stream in answer to it may break off
+/// at any time. It is asked for again, and its clients do not notice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reopenable;
+
 /// A request without a body, and the service it goes to.
 pub(crate) struct Reopen<S, B> {
     // A service need not be `Sync`; the lock is held for a clone.

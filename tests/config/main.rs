@@ -10,6 +10,7 @@ mod mistakes;
 mod printing;
 mod reading;
 mod tls;
+mod upstream;
 mod warnings;
 
 use tower_sse::proxy::config::{Config, ConfigError};

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{
-    Balance, DiskJournal, DiskSync, Drain, HealthCheck, JournalSettings, Limits, Listener,
-    Networks, OnJournalLoss, Operations, RedisJournal, RedisTopology, Route, Upstream,
+    Balance, DiskJournal, DiskSync, Drain, JournalSettings, Limits, Listener, Networks,
+    OnJournalLoss, Operations, RedisJournal, RedisTopology, Route, Upstream,
 };
 use tower_sse::resume::settings::{
     BufferSettings, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
@@ -262,10 +262,10 @@ fn upstream() -> impl Strategy<Value = Upstream> {
         select(vec![Balance::RoundRobin, Balance::LeastStreams]),
         millis(1, 99_999),
         option::of(millis(1, 99_999)),
-        option::of(("/[a-z?=&%$]{0,9}", millis(100, 99_999))),
+        super::upstream::options(),
     )
         .prop_map(
-            |(servers, balance, connect_timeout, response_timeout, check)| Upstream {
+            |(servers, balance, connect_timeout, response_timeout, options)| Upstream {
                 servers: servers
                     .iter()
                     .map(|url| url.parse().expect("a URL"))
@@ -273,9 +273,15 @@ fn upstream() -> impl Strategy<Value = Upstream> {
                 balance,
                 connect_timeout,
                 response_timeout,
-                health_check: check.map(|(path, interval)| HealthCheck { path, interval }),
+                ..options
             },
         )
+        // `tls` is refused where nobody would heed it.
+        .prop_map(|mut upstream| {
+            let https = |uri: &http::Uri| uri.scheme_str() == Some("https");
+            upstream.tls = upstream.tls.filter(|_| upstream.servers.iter().any(https));
+            upstream
+        })
 }
 
 fn route(upstreams: Vec<String>) -> impl Strategy<Value = Route> {

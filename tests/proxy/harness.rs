@@ -13,8 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_sse::proxy::config::model::{
-    Balance, Config, Drain, JournalSettings, Limits, Listener, Networks, Operations, Route, Tls,
-    Upstream,
+    Config, Drain, JournalSettings, Limits, Listener, Networks, Operations, Route, Tls, Upstream,
 };
 use tower_sse::proxy::{Control, Server};
 use tower_sse::resume::settings::Settings;
@@ -76,15 +75,11 @@ pub(crate) fn listener(tls: Option<Tls>) -> Listener {
 }
 
 pub(crate) fn upstream<S: AsRef<str>>(servers: &[S]) -> Upstream {
+    let servers = servers.iter().map(|s| s.as_ref().parse().unwrap());
     Upstream {
-        servers: servers
-            .iter()
-            .map(|s| s.as_ref().parse().unwrap())
-            .collect(),
-        balance: Balance::RoundRobin,
         connect_timeout: LONG,
         response_timeout: Some(LONG),
-        health_check: None,
+        ..Upstream::new(servers.collect())
     }
 }
 

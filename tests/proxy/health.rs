@@ -33,10 +33,10 @@ async fn switchable() -> (Upstream, Arc<AtomicBool>) {
 async fn a_server_goes_down_and_comes_up() {
     let (upstream, healthy) = switchable().await;
     let mut config = config(&[upstream.url()]);
-    config.upstreams.get_mut("app").unwrap().health_check = Some(HealthCheck {
-        path: "/healthz?deep=1".into(),
-        interval: Duration::from_millis(20),
-    });
+    config.upstreams.get_mut("app").unwrap().health_check = Some(HealthCheck::new(
+        "/healthz?deep=1".into(),
+        Duration::from_millis(20),
+    ));
     let proxy = Proxy::start(config).await;
     assert_eq!(proxy.get("/").await.text(), "up");
     assert_eq!(proxy.ask_admin("/readyz").await.text(), "ready\n");
@@ -91,10 +91,10 @@ async fn only_the_failing_server_is_avoided() {
     let (bad, healthy) = switchable().await;
     healthy.store(false, Ordering::SeqCst);
     let mut config = config(&[bad.url(), good.url()]);
-    config.upstreams.get_mut("app").unwrap().health_check = Some(HealthCheck {
-        path: "/healthz?deep=1".into(),
-        interval: Duration::from_millis(20),
-    });
+    config.upstreams.get_mut("app").unwrap().health_check = Some(HealthCheck::new(
+        "/healthz?deep=1".into(),
+        Duration::from_millis(20),
+    ));
     let proxy = Proxy::start(config).await;
     eventually("the metric shows it", || async {
         let metrics = proxy.ask_admin("/metrics").await;

@@ -48,7 +48,7 @@ pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
     let drain = top.read("drain", read_drain)?.unwrap_or_default();
     let limits = top.read("limits", limits::read)?.unwrap_or_default();
     let mut upstreams = top
-        .read("upstreams", upstream::read_all)?
+        .read("upstreams", |node| upstream::read_all(node, folder))?
         .unwrap_or_default();
     let routes = route::read_all(root, &top, &mut upstreams)?;
 

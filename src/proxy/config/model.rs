@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ pub use super::network::Networks;
 pub use super::operation::{AccessFormat, AccessLog, Operations, Reload};
 pub use super::secret::Secret;
 pub use super::tls::{Acme, CertificateFiles, Challenge, ClientCertificates, Tls, TlsVersion};
+pub use super::upstream::model::{Identity, Passive, Pool, Protocol, Sticky, UpstreamTls};
 use crate::resume::settings::Settings;
 
 /// A whole, valid `proxy.yaml`.
@@ -142,12 +144,29 @@ pub struct Upstream {
     pub servers: Vec<Uri>,
     /// Which of them is next.
     pub balance: Balance,
+    /// What decides it instead, where a request has it.
+    pub sticky: Option<Sticky>,
     /// Time to establish a connection, TLS included. Default 5 s.
     pub connect_timeout: Duration,
     /// Time to the response head; `None` waits for ever. Default 60 s.
     pub response_timeout: Option<Duration>,
+    /// What is spoken to them. Default HTTP/1.1.
+    pub protocol: Protocol,
+    /// How `https` servers are verified; `None`: by the system's authorities.
+    pub tls: Option<UpstreamTls>,
+    /// Connections kept, and how many there may be.
+    pub pool: Pool,
+    /// How long the addresses of a name are good for; `None`: for one connect.
+    pub resolve: Option<Duration>,
     /// Active checks, if any.
     pub health_check: Option<HealthCheck>,
+    /// What makes a server pass for down without a check, if anything.
+    pub passive: Option<Passive>,
+    /// Time in which a server that came back gets its full share. Default 0.
+    pub slow_start: Duration,
+    /// Time in which the live streams of a server that is down move to others;
+    /// `None`: they stay. Default 5 s.
+    pub move_streams: Option<Duration>,
 }
 
 impl Upstream {
@@ -156,9 +175,17 @@ impl Upstream {
         Self {
             servers,
             balance: Balance::default(),
+            sticky: None,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Some(Duration::from_secs(60)),
+            protocol: Protocol::default(),
+            tls: None,
+            pool: Pool::default(),
+            resolve: None,
             health_check: None,
+            passive: None,
+            slow_start: Duration::ZERO,
+            move_streams: Some(Duration::from_secs(5)),
         }
     }
 }
@@ -173,18 +200,39 @@ pub enum Balance {
     LeastStreams,
 }
 
-/// An active health check: GET, healthy on 2xx.
+/// An active health check by GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     /// Path and query asked for.
     pub path: String,
-    /// Time between checks, and the timeout of one. Default 5 s.
+    /// Time between checks. Default 5 s.
     pub interval: Duration,
+    /// Time to the head of the answer. Default: the interval.
+    pub timeout: Duration,
+    /// The statuses of a healthy server. Default 200 to 299.
+    pub expect: RangeInclusive<u16>,
+    /// So many successes in a row bring a server up again. Default 1.
+    pub healthy: u32,
+    /// So many failures in a row take it down. Default 2: one lost answer is an
+    /// accident.
+    pub unhealthy: u32,
 }
 
 impl HealthCheck {
     /// Time between checks if none is configured.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+
+    /// This path, so often, and the default of everything else.
+    pub fn new(path: String, interval: Duration) -> Self {
+        Self {
+            path,
+            interval,
+            timeout: interval,
+            expect: 200..=299,
+            healthy: 1,
+            unhealthy: 2,
+        }
+    }
 }
 
 /// One route: what it matches, where it leads, how its streams behave.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::model::{
     Config, DiskJournal, DiskSync, JournalSettings, Listener, Networks, RateLimit, RedisJournal,
-    RedisTopology, Route, Upstream,
+    RedisTopology, Route,
 };
 use super::units::{format_duration, format_range, format_size};
 use super::{answer, journal, operation, rate, sse, tls, upstream, warning};
@@ -151,34 +151,8 @@ fn print_upstreams(page: &mut Page, config: &Config) {
         return;
     }
     page.line(0, "upstreams:");
-    for (name, upstream) in named {
-        print_upstream(page, name, upstream);
-    }
-}
-
-fn print_upstream(page: &mut Page, name: &str, upstream: &Upstream) {
-    page.line(1, &format!("{}:", quote_key(name)));
-    // A URI prints the slash it was not given; the file reads either.
-    let servers = upstream.servers.iter().map(|uri| quote(&uri.to_string()));
-    page.pair(2, "servers", &list(servers));
-    page.pair(2, "balance", word(&upstream::BALANCE, &upstream.balance));
-    page.pair(
-        2,
-        "connect_timeout",
-        &format_duration(upstream.connect_timeout),
-    );
-    page.pair(
-        2,
-        "response_timeout",
-        &or_off(upstream.response_timeout, format_duration),
-    );
-    match &upstream.health_check {
-        Some(check) => {
-            page.line(2, "health_check:");
-            page.pair(3, "path", &quote(&check.path));
-            page.pair(3, "interval", &format_duration(check.interval));
-        }
-        None => page.pair(2, "health_check", "~"),
+    for (name, settings) in named {
+        upstream::print::print(page, name, settings);
     }
 }
 
@@ -364,7 +338,7 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// A double-quoted key: keys are not expanded.
-fn quote_key(text: &str) -> String {
+pub(super) fn quote_key(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
         match c {

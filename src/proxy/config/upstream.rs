@@ -1,36 +1,57 @@
 //! `upstreams`: named groups of equal servers.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use http::Uri;
 
 use super::error::ConfigError;
-use super::model::{Balance, HealthCheck, Upstream};
+use super::model::{Balance, Protocol, Upstream};
 use super::section::Section;
 use super::tree::{Entry, Node};
 
+mod health;
+pub(super) mod model;
+pub(super) mod print;
+mod transport;
+
 type Result<T> = std::result::Result<T, ConfigError>;
 
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 13] = [
     "servers",
     "balance",
+    "sticky",
     "connect_timeout",
     "response_timeout",
+    "protocol",
+    "tls",
+    "pool",
+    "resolve",
     "health_check",
+    "passive",
+    "slow_start",
+    "move_streams",
 ];
 
-pub(super) const BALANCE: [(&str, Balance); 2] = [
+const BALANCE: [(&str, Balance); 2] = [
     ("round_robin", Balance::RoundRobin),
     ("least_streams", Balance::LeastStreams),
 ];
 
+const PROTOCOLS: [(&str, Protocol); 3] = [
+    ("http1", Protocol::Http1),
+    ("http2", Protocol::Http2),
+    ("auto", Protocol::Auto),
+];
+
 /// The `upstreams` mapping.
-pub(super) fn read_all(node: &Node) -> Result<BTreeMap<String, Upstream>> {
-    node.entries()?.iter().map(read).collect()
+pub(super) fn read_all(node: &Node, folder: &Path) -> Result<BTreeMap<String, Upstream>> {
+    let entries = node.entries()?.iter();
+    entries.map(|entry| read(entry, folder)).collect()
 }
 
-fn read(entry: &Entry) -> Result<(String, Upstream)> {
+fn read(entry: &Entry, folder: &Path) -> Result<(String, Upstream)> {
     if entry.name.is_empty() || entry.name.contains("://") {
         return Err(entry.error("is not a name; write a word, and the URL under `servers`"));
     }
@@ -46,50 +67,46 @@ fn read(entry: &Entry) -> Result<(String, Upstream)> {
         Some(node) => node.optional(timeout)?,
         None => default.response_timeout,
     };
+    let move_streams = match section.get("move_streams") {
+        Some(node) => node.optional(Node::duration)?,
+        None => default.move_streams,
+    };
+    let tls = |node| transport::tls(node, &default.servers, folder);
     let upstream = Upstream {
         balance: section
             .read("balance", |node| node.word(&BALANCE))?
             .unwrap_or_default(),
+        sticky: section.read_or_off("sticky", transport::sticky)?,
         connect_timeout: section
             .read("connect_timeout", timeout)?
             .unwrap_or(default.connect_timeout),
         response_timeout,
-        health_check: section.read_or_off("health_check", health_check)?,
-        ..default
+        protocol: section
+            .read("protocol", |node| node.word(&PROTOCOLS))?
+            .unwrap_or_default(),
+        tls: section.read_or_off("tls", tls)?,
+        pool: section
+            .read_or_off("pool", transport::pool)?
+            .unwrap_or_default(),
+        resolve: section.read_or_off("resolve", resolve)?,
+        health_check: section.read_or_off("health_check", health::health_check)?,
+        passive: section.read_or_off("passive", health::passive)?,
+        slow_start: section
+            .read("slow_start", Node::duration)?
+            .unwrap_or(default.slow_start),
+        move_streams,
+        servers: default.servers,
     };
     Ok((entry.name.clone(), upstream))
 }
 
+fn resolve(node: &Node) -> Result<Duration> {
+    let why = "names would be looked up all the time (~ does so at each connect)";
+    node.duration_from(Duration::from_secs(1), why)
+}
+
 fn timeout(node: &Node) -> Result<Duration> {
     node.duration_from(Duration::from_millis(1), "nothing could be reached in it")
-}
-
-fn health_check(node: &Node) -> Result<HealthCheck> {
-    let section = Section::open(node, &["path", "interval"])?;
-    let Some(path) = section.read("path", check_path)? else {
-        return Err(node.error("has no `path`; write one, such as /healthz"));
-    };
-    let interval = section.read("interval", |node| {
-        node.duration_from(
-            Duration::from_millis(100),
-            "the checks would be a load of their own",
-        )
-    })?;
-    Ok(HealthCheck {
-        path,
-        interval: interval.unwrap_or(HealthCheck::DEFAULT_INTERVAL),
-    })
-}
-
-fn check_path(node: &Node) -> Result<String> {
-    let path = node.text()?;
-    match path.parse::<http::uri::PathAndQuery>() {
-        Ok(_) if path.starts_with('/') && !path.contains('#') => Ok(path.to_owned()),
-        _ => Err(node.error(format!(
-            "{} is not a path; write one that begins with a slash, such as /healthz",
-            node.shown()
-        ))),
-    }
 }
 
 fn servers(node: &Node) -> Result<Vec<Uri>> {

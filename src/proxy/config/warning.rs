@@ -11,6 +11,7 @@ use crate::resume::settings::{Credential, Mode, Settings};
 pub(super) fn all(config: &Config) -> Vec<String> {
     let mut warnings = tls::warnings(config);
     warnings.extend(unused_upstreams(config));
+    warnings.extend(believed_upstreams(config));
     for (index, route) in config.routes.iter().enumerate() {
         let key = format!("routes[{index}]");
         warnings.extend(unreachable(config, index, &key));
@@ -27,6 +28,20 @@ fn unused_upstreams(config: &Config) -> Vec<String> {
     unused
         .map(|name| format!("upstreams.{name}: no route leads to it"))
         .collect()
+}
+
+/// Upstreams that anybody can pass for.
+fn believed_upstreams(config: &Config) -> impl Iterator<Item = String> {
+    let insecure = config.upstreams.iter().filter(|(_, upstream)| {
+        let tls = upstream.tls.as_ref();
+        tls.is_some_and(|tls| tls.insecure)
+    });
+    insecure.map(|(name, _)| {
+        format!(
+            "upstreams.{name}.tls.insecure: whoever answers is believed, so whoever is in \
+             between can read and change everything; name its authority by `ca` instead"
+        )
+    })
 }
 
 /// A route that an earlier one leaves nothing to.

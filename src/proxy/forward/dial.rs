@@ -5,18 +5,23 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::find;
+use super::names::Names;
+use super::trust::{TrustError, client_tls};
+use crate::proxy::config::model::{Protocol, Upstream};
 use crate::proxy::metrics::ConnectMetrics;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -26,18 +31,26 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 
-/// Connects over TCP, with TLS for `https`, within a time limit.
+/// A connection to a server.
+pub(super) type Socket = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+type Connector = HttpsConnector<HttpConnector<Names>>;
+
+/// Connects over TCP, with TLS for `https`, within a time limit. All addresses
+/// of a name are tried.
 ///
 /// TLS verifies the host of the server's URI, whatever `Host` the request
-/// carries, and speaks HTTP/1.1 alone. One connection per event stream costs
-/// a socket; many on one HTTP/2 connection would cost more: past the server's
-/// stream limit (often 100) the next client waits for ever, one stalled reader
-/// holds back the others' flow control, one broken connection ends them all,
-/// and the pooled client would send its own `:authority` in place of the
-/// client's `Host`.
+/// carries, unless the upstream says another name.
+///
+/// HTTP/1.1 is spoken unless the upstream says otherwise. One connection per
+/// event stream costs a socket; many on one HTTP/2 connection may cost more:
+/// one lost packet holds all of them up, one broken connection ends them all,
+/// and each stream keeps hyper's buffers.
 #[derive(Clone)]
 pub struct Dial {
-    connector: HttpsConnector<HttpConnector>,
+    connector: Connector,
+    http1: Connector,
+    protocol: Protocol,
     limit: Duration,
     metrics: ConnectMetrics,
 }
@@ -47,30 +60,77 @@ pub struct Dial {
 pub struct DialTimeout;
 
 impl Dial {
-    pub(crate) fn new(tls: ClientConfig, limit: Duration, metrics: ConnectMetrics) -> Self {
-        let mut tcp = HttpConnector::new();
+    /// Connects to the servers of `upstream` as it says, and counts it.
+    pub fn new(upstream: &Upstream, metrics: ConnectMetrics) -> Result<Self, TrustError> {
+        let tls = client_tls(upstream)?;
+        let mut tcp =
+            HttpConnector::new_with_resolver(Names::new(GaiResolver::new(), upstream.resolve));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
         tcp.set_keepalive_retries(Some(PROBES));
+        // Each address of a name has its part of the time: the first one, if it
+        // is silent, must not use up all of it.
+        tcp.set_connect_timeout(Some(upstream.connect_timeout));
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(KEEPALIVE));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        Self {
-            connector,
-            limit,
+        let name = upstream
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.server_name.clone());
+        let connector = |protocol| connector(tls.clone(), tcp.clone(), name.clone(), protocol);
+        Ok(Self {
+            connector: connector(upstream.protocol),
+            http1: connector(Protocol::Http1),
+            protocol: upstream.protocol,
+            limit: upstream.connect_timeout,
             metrics,
+        })
+    }
+
+    /// The same, for HTTP/1.1 alone.
+    pub(super) fn for_http1(&self) -> Self {
+        Self {
+            connector: self.http1.clone(),
+            protocol: Protocol::Http1,
+            ..self.clone()
         }
+    }
+
+    /// How long connecting may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Whether HTTP/2 is spoken without asking.
+    pub(crate) fn knows_http2(&self) -> bool {
+        self.protocol == Protocol::Http2
+    }
+}
+
+fn connector(
+    tls: ClientConfig,
+    tcp: HttpConnector<Names>,
+    server_name: Option<String>,
+    protocol: Protocol,
+) -> Connector {
+    let mut builder = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http();
+    if let Some(name) = server_name {
+        builder =
+            builder.with_server_name_resolver(move |_: &_| ServerName::try_from(name.clone()));
+    }
+    match protocol {
+        Protocol::Http1 => builder.enable_http1().wrap_connector(tcp),
+        Protocol::Http2 => builder.enable_http2().wrap_connector(tcp),
+        Protocol::Auto => builder.enable_all_versions().wrap_connector(tcp),
     }
 }
 
 impl Service<Uri> for Dial {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = Socket;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -84,6 +144,7 @@ impl Service<Uri> for Dial {
         Box::pin(async move {
             let start = Instant::now();
             let result = match tokio::time::timeout(limit, connecting).await {
+                Ok(Err(error)) if is_timeout(&*error) => Err(DialTimeout.into()),
                 Ok(result) => result,
                 Err(_) => Err(DialTimeout.into()),
             };
@@ -94,6 +155,10 @@ impl Service<Uri> for Dial {
             result
         })
     }
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 impl fmt::Debug for Dial {
@@ -111,27 +176,3 @@ impl fmt::Display for DialTimeout {
 }
 
 impl Error for DialTimeout {}
-
-/// TLS towards upstreams: with `verify`, trusting the system's authorities;
-/// without, trusting none, for upstreams that speak plain HTTP.
-///
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's authorities, which
-/// is how a private one is trusted.
-pub(crate) fn client_tls(verify: bool) -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    if verify {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let cause = found.errors.first().map(ToString::to_string);
-            return Err(io::Error::other(
-                cause.unwrap_or_else(|| "none found".into()),
-            ));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}

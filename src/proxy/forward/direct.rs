@@ -13,18 +13,17 @@ use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection};
-use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tower_service::Service as _;
 
-use super::dial::{Dial, DialTimeout};
+use super::dial::{self, Dial, DialTimeout};
 use super::gate::Gate;
+use super::multiplex::Slot;
 use super::socket::{Framing, SocketBody};
 use super::{BoxError, MAX_BUFFER};
 use crate::resume::is_event_stream;
 
-type Socket = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
+type Socket = TokioIo<dial::Socket>;
 type Gated = TokioIo<Gate<Socket>>;
 
 /// The body of an answer.
@@ -34,6 +33,12 @@ pub(super) enum Answer {
     Stream(Box<SocketBody<Socket>>),
     /// Left to hyper.
     Other(Incoming),
+    /// On a connection with others.
+    Shared {
+        body: Incoming,
+        /// Free again when the body is dropped.
+        _slot: Slot,
+    },
 }
 
 /// Why there is none.
@@ -41,6 +46,8 @@ pub(super) enum Answer {
 pub(super) enum Failure {
     /// Nothing was sent.
     Connect(BoxError),
+    /// Something may have been sent, and is not heeded.
+    Unprocessed(hyper::Error),
     /// Something may have been sent.
     Broken(hyper::Error),
     /// The answer was not HTTP.
@@ -66,6 +73,19 @@ where
     B::Error: Into<BoxError>,
 {
     let socket = dial.call(server).await.map_err(Failure::Connect)?;
+    ask_on(socket, request).await
+}
+
+/// Asks on a connection that was made for it.
+pub(super) async fn ask_on<B>(
+    socket: dial::Socket,
+    request: Request<B>,
+) -> Result<Response<Answer>, Failure>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
     let (gate, key) = Gate::new(TokioIo::new(socket));
     let mut builder = Builder::new();
     let handshake = builder
@@ -118,15 +138,13 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use http_body_util::Empty;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
-    use super::super::client_tls;
     use super::*;
+    use crate::proxy::config::model::Upstream;
     use crate::proxy::metrics::Metrics;
 
     /// What is made of this answer.
@@ -141,7 +159,7 @@ mod tests {
             let _ = socket.read(&mut request).await;
         });
         let metrics = Metrics::new().connects("app");
-        let dial = Dial::new(client_tls(false).unwrap(), Duration::from_secs(9), metrics);
+        let dial = Dial::new(&Upstream::new(Vec::new()), metrics).unwrap();
         let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
         let answer = ask(dial, server.parse().unwrap(), request).await;
         answer.map(Response::into_body)

@@ -21,8 +21,14 @@ pub struct ForwardError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Active health checks found every server down; nothing was sent.
+    /// Every server is known to be down, or drained; nothing was sent.
     NoHealthyServer,
+    /// Every server that is up has as much to do as it may; nothing was sent.
+    Full,
+    /// The last server tried says that it did nothing with the request.
+    Unprocessed(BoxError),
+    /// The response body broke off, for the stream to go on at another server.
+    Moved,
     /// No server could be connected to; nothing was sent. This is what the
     /// last one tried said.
     Connect(BoxError),
@@ -62,6 +68,26 @@ impl ForwardError {
         self.server.as_ref()
     }
 
+    /// Whether no server has done anything with the request.
+    pub(super) fn is_unsent(&self) -> bool {
+        matches!(
+            self.cause,
+            Cause::Connect(_) | Cause::ConnectTimeout(_) | Cause::Unprocessed(_)
+        )
+    }
+
+    /// Whether it speaks against the server.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(
+            self.cause,
+            Cause::Connect(_)
+                | Cause::ConnectTimeout(_)
+                | Cause::HeadTimeout(_)
+                | Cause::Broken(_)
+                | Cause::Malformed(_)
+        )
+    }
+
     /// What went wrong.
     pub fn cause(&self) -> &Cause {
         &self.cause
@@ -75,7 +101,12 @@ impl fmt::Display for ForwardError {
             write!(f, ", server {server}")?;
         }
         match &self.cause {
-            Cause::NoHealthyServer => write!(f, ": every server fails its health check"),
+            Cause::NoHealthyServer => {
+                write!(f, ": every server fails its health check, or is drained")
+            }
+            Cause::Full => write!(f, ": every server has its most open (pool.max_open)"),
+            Cause::Unprocessed(_) => write!(f, ": the request was refused unprocessed"),
+            Cause::Moved => write!(f, ": it went down, and its streams move"),
             Cause::Connect(_) => write!(f, ": cannot connect"),
             Cause::ConnectTimeout(limit) => write!(f, ": no connection within {limit:?}"),
             Cause::HeadTimeout(limit) => write!(f, ": no response within {limit:?}"),
@@ -91,8 +122,13 @@ impl fmt::Display for ForwardError {
 impl Error for ForwardError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
-            Cause::NoHealthyServer | Cause::ConnectTimeout(_) | Cause::HeadTimeout(_) => None,
+            Cause::NoHealthyServer
+            | Cause::Full
+            | Cause::Moved
+            | Cause::ConnectTimeout(_)
+            | Cause::HeadTimeout(_) => None,
             Cause::Connect(source)
+            | Cause::Unprocessed(source)
             | Cause::Broken(source)
             | Cause::Malformed(source)
             | Cause::RequestBody(source)

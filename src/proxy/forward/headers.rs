@@ -104,6 +104,14 @@ pub(super) fn outbound(headers: &mut HeaderMap, uri: &Uri, peer: Option<Peer>, s
     }
 }
 
+/// Takes out of an outbound request what HTTP/2 has no place for (RFC 9113
+/// §8.2.2), and gives back the host, which has another one there.
+pub(super) fn for_http2(headers: &mut HeaderMap) -> Option<Authority> {
+    headers.remove(CONNECTION);
+    let host = headers.remove(HOST)?;
+    Authority::try_from(host.as_bytes()).ok()
+}
+
 /// Takes out of a request what its `Connection` header keeps from the upstream.
 ///
 /// For whoever decides by a header what the upstream will answer: one that is

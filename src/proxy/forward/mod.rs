@@ -6,7 +6,8 @@
 //! may have gone out it is never sent again, to nobody: whether to ask anew is
 //! for the caller to decide, who knows what the request means.
 //!
-//! It speaks HTTP/1.1 to upstreams, over TLS too ([`Dial`] says why).
+//! It speaks HTTP/1.1 to upstreams, over TLS too ([`Dial`] says why), or HTTP/2
+//! where an upstream asks for it (`multiplex`).
 //! `Upgrade` is forwarded where the router says so ([`Upgrading`]).
 
 mod body;
@@ -17,7 +18,10 @@ mod error;
 mod gate;
 mod headers;
 mod lent;
+mod multiplex;
+mod names;
 mod socket;
+mod trust;
 mod tunnel;
 
 use std::error::Error;
@@ -30,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::ACCEPT;
-use http::uri::{Parts as UriParts, PathAndQuery};
+use http::uri::{Parts as UriParts, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper_util::client::legacy::{Client, Error as ClientError};
@@ -39,22 +43,25 @@ use memchr::memmem;
 use tower_service::Service;
 
 pub use self::body::ForwardBody;
-pub(crate) use self::dial::client_tls;
 pub use self::dial::{Dial, DialTimeout};
 use self::direct::{Answer, Failure};
 pub use self::error::{Cause, ForwardError};
 pub use self::headers::Peer;
 pub(crate) use self::headers::strip_named;
 use self::lent::Lent;
+use self::multiplex::{Multiplex, Way};
+pub use self::trust::TrustError;
 pub(crate) use self::tunnel::{Tunnel, Upgrading};
-use super::balance::{Balance, Lease, Server};
+use super::balance::{Affinity, Balance, Lease, NoServer, Server};
+use super::config::model;
+use super::metrics::UpstreamMetrics;
+use crate::resume::{Reopenable, is_event_stream};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// An idle connection is dropped before the shortest keep-alive in common use
-/// (Node's, 5 s) ends: what is sent on a connection the server is just
-/// closing is lost, and may not be sent again.
-const POOL_IDLE: Duration = Duration::from_secs(4);
+/// How often a server is asked that did nothing with a request, on another
+/// connection each time if it closed the one before.
+const TRIES: usize = 3;
 
 /// Bounds a response head, and what one connection may buffer.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -68,10 +75,12 @@ pub struct Forward<B> {
 struct Upstream<B> {
     name: Arc<str>,
     balance: Arc<Balance>,
+    settings: model::Upstream,
     dial: Dial,
     client: Client<Dial, Lent<B>>,
-    connect_timeout: Duration,
-    response_timeout: Option<Duration>,
+    /// In the order of the servers; none if only HTTP/1.1 is spoken.
+    multiplexes: Vec<Multiplex<Lent<B>>>,
+    metrics: UpstreamMetrics,
 }
 
 /// The part of a request that can be sent more than once.
@@ -81,6 +90,9 @@ struct Head {
     headers: HeaderMap,
     peer: Option<Peer>,
     upgrading: Option<Upgrading>,
+    /// Whether an event stream in answer to it may break off and be asked for
+    /// again.
+    reopenable: bool,
 }
 
 impl<B> Forward<B>
@@ -92,25 +104,36 @@ where
     /// `dial`.
     pub fn new(
         name: &str,
+        settings: &model::Upstream,
         balance: Arc<Balance>,
         dial: Dial,
-        connect_timeout: Duration,
-        response_timeout: Option<Duration>,
+        metrics: UpstreamMetrics,
     ) -> Self {
+        let pool = settings.pool;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
+            .pool_idle_timeout(pool.idle)
+            .pool_max_idle_per_host(pool.max_idle.unwrap_or(usize::MAX))
             .http1_max_buf_size(MAX_BUFFER)
             .set_host(false)
-            .build(dial.clone());
+            .build(dial.for_http1());
+        let multiplexes = match settings.protocol {
+            model::Protocol::Http1 => Vec::new(),
+            _ => balance
+                .servers()
+                .iter()
+                .map(|_| Multiplex::new(pool))
+                .collect(),
+        };
         Self {
             upstream: Arc::new(Upstream {
                 name: name.into(),
                 balance,
+                settings: settings.clone(),
                 dial,
                 client,
-                connect_timeout,
-                response_timeout,
+                multiplexes,
+                metrics,
             }),
         }
     }
@@ -145,30 +168,64 @@ where
         let head = Head {
             peer: parts.extensions.get().copied(),
             upgrading: parts.extensions.get().cloned(),
+            reopenable: parts.extensions.get::<Reopenable>().is_some(),
             method: parts.method,
             uri: parts.uri,
             headers: parts.headers,
         };
         let body = Lent::new(body);
+        let sticky = self.settings.sticky.as_ref();
+        let affinity = sticky.and_then(|s| Affinity::of(s, &head.headers, head.peer));
         let mut tried: Vec<Arc<Server>> = Vec::new();
-        let mut last = ForwardError::new(&self.name, None, Cause::NoHealthyServer);
-        while let Some(lease) = self.balance.pick(Instant::now(), &tried) {
-            let server = Arc::clone(lease.server());
-            match self.attempt(&head, &body, lease).await {
-                Ok(response) => return Ok(response),
-                Err(cause) => {
-                    let unsent = matches!(cause, Cause::Connect(_) | Cause::ConnectTimeout(_));
-                    last = ForwardError::new(&self.name, Some(server.authority()), cause);
-                    if !unsent {
-                        break;
-                    }
-                    tracing::debug!(error = &last as &dyn Error, "trying the next server");
-                    server.suspect(Instant::now());
-                    tried.push(server);
-                }
+        let mut last = None;
+        loop {
+            let lease = match self.balance.pick(Instant::now(), &tried, affinity.as_ref()) {
+                Ok(lease) => lease,
+                Err(reason) => return Err(last.unwrap_or_else(|| self.no_server(reason))),
+            };
+            if last.is_some() {
+                self.metrics.retries.inc();
             }
+            let server = Arc::clone(lease.server());
+            let error = match self.attempt(&head, &body, lease).await {
+                Ok(response) => {
+                    self.note(&server, !is_down(response.status()));
+                    return Ok(response);
+                }
+                Err(cause) => ForwardError::new(&self.name, Some(server.authority()), cause),
+            };
+            if error.is_failure() {
+                self.note(&server, false);
+            }
+            if !error.is_unsent() {
+                return Err(error);
+            }
+            tracing::debug!(error = &error as &dyn Error, "trying the next server");
+            server.suspect(Instant::now());
+            tried.push(server);
+            last = Some(error);
         }
-        Err(last)
+    }
+
+    fn no_server(&self, reason: NoServer) -> ForwardError {
+        let cause = match reason {
+            NoServer::Down => Cause::NoHealthyServer,
+            NoServer::Full => {
+                self.metrics.full.inc();
+                Cause::Full
+            }
+        };
+        ForwardError::new(&self.name, None, cause)
+    }
+
+    /// Records how a server did.
+    fn note(&self, server: &Arc<Server>, well: bool) {
+        if well {
+            self.balance.succeeded(server);
+        } else if self.balance.failed(server, Instant::now()) {
+            let (upstream, server) = (&self.name, server.authority());
+            tracing::warn!(%upstream, %server, "server is ejected for failures in a row");
+        }
     }
 
     async fn attempt(
@@ -177,17 +234,8 @@ where
         body: &Lent<B>,
         lease: Lease,
     ) -> Result<Response<ForwardBody>, Cause> {
-        let request = head.for_server(lease.server(), body.lend())?;
-        let response = async {
-            if head.upgrading.is_some() || head.may_last(body) {
-                self.ask(head, request).await
-            } else {
-                let response = self.client.request(request).await;
-                let response = response.map_err(|error| self.cause(error))?;
-                Ok(response.map(Answer::Other))
-            }
-        };
-        let response = match self.response_timeout {
+        let response = self.response(head, body, lease.server());
+        let response = match self.settings.response_timeout {
             Some(limit) => within(limit, body, response).await?,
             None => response.await,
         };
@@ -198,7 +246,11 @@ where
             return Err(Cause::Malformed(text.into()));
         }
         headers::strip_hop_by_hop(&mut parts.headers);
-        let mut response = Response::new(ForwardBody::new(answer, &self.name, lease));
+        let moves = head.reopenable && self.settings.move_streams.is_some();
+        let guest = (moves && is_event_stream(parts.status, &parts.headers))
+            .then(|| self.balance.welcome(lease.server()));
+        let body = ForwardBody::new(answer, &self.name, lease, guest.flatten());
+        let mut response = Response::new(body);
         // The extensions stay behind: a stream may last for days, and nobody
         // asks it for the details of its connection.
         *response.status_mut() = parts.status;
@@ -209,34 +261,96 @@ where
         Ok(response)
     }
 
-    /// Asks on a connection of its own.
-    async fn ask(&self, head: &Head, request: Request<Lent<B>>) -> Result<Response<Answer>, Cause> {
-        let (mut parts, body) = request.into_parts();
-        let server = std::mem::take(&mut parts.uri);
-        // The target alone, as a server is asked (RFC 9112 §3.2.1).
-        parts.uri = match server.path_and_query() {
-            Some(path) => Uri::from(path.clone()),
-            None => Uri::default(),
-        };
-        let request = Request::from_parts(parts, body);
-        let dial = self.dial.clone();
-        let answer = match head.upgrading {
-            Some(_) => tunnel::ask(dial, server, request).await,
-            None => direct::ask(dial, server, request).await,
-        };
-        answer.map_err(|failure| match failure {
-            _ if failure.is_timeout() => Cause::ConnectTimeout(self.connect_timeout),
+    async fn response(
+        &self,
+        head: &Head,
+        body: &Lent<B>,
+        server: &Arc<Server>,
+    ) -> Result<Response<Answer>, Cause> {
+        if head.upgrading.is_some() {
+            let (server, request) = for_socket(head.for_server(server, body.lend())?);
+            let answer = tunnel::ask(self.dial.for_http1(), server, request).await;
+            return answer.map_err(|failure| self.failed(failure));
+        }
+        if let Some(multiplex) = self.multiplex(server) {
+            // Boxed: all others need not have room for it.
+            return Box::pin(self.share(multiplex, head, body, server)).await;
+        }
+        let request = head.for_server(server, body.lend())?;
+        if head.may_last(body) {
+            let (server, request) = for_socket(request);
+            let answer = direct::ask(self.dial.for_http1(), server, request).await;
+            return answer.map_err(|failure| self.failed(failure));
+        }
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| self.cause(error))?;
+        Ok(response.map(Answer::Other))
+    }
+
+    /// Where HTTP/2 is spoken to a server, if it is.
+    fn multiplex(&self, server: &Arc<Server>) -> Option<&Multiplex<Lent<B>>> {
+        if self.multiplexes.is_empty() {
+            return None;
+        }
+        let https = *server.scheme() == Scheme::HTTPS;
+        let servers = self.balance.servers();
+        let at = servers
+            .iter()
+            .position(|known| Arc::ptr_eq(known, server))?;
+        let multiplex = self.multiplexes.get(at)?;
+        let spoken = self.dial.knows_http2() || (https && !multiplex.is_http1());
+        spoken.then_some(multiplex)
+    }
+
+    /// Asks on a connection with others.
+    async fn share(
+        &self,
+        multiplex: &Multiplex<Lent<B>>,
+        head: &Head,
+        body: &Lent<B>,
+        server: &Server,
+    ) -> Result<Response<Answer>, Cause> {
+        let mut tries = 1;
+        loop {
+            let request = head.for_server(server, body.lend())?;
+            let way = multiplex
+                .way(self.dial.clone(), request.uri().clone())
+                .await;
+            let answer = match way {
+                Ok(Way::Shared(sender, slot)) => multiplex::ask(sender, for_http2(request)?)
+                    .await
+                    .map(|response| response.map(|body| Answer::Shared { body, _slot: slot })),
+                Ok(Way::Http1(socket)) => direct::ask_on(*socket, for_socket(request).1).await,
+                Err(failure) => Err(failure),
+            };
+            match answer {
+                Ok(answer) => return Ok(answer),
+                // What was read of the body is gone.
+                Err(Failure::Unprocessed(error)) if body.frames() > 0 => {
+                    return Err(Cause::Broken(error.into()));
+                }
+                Err(Failure::Unprocessed(_)) if tries < TRIES => tries += 1,
+                Err(failure) => return Err(self.failed(failure)),
+            }
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> Cause {
+        match failure {
+            _ if failure.is_timeout() => Cause::ConnectTimeout(self.settings.connect_timeout),
             Failure::Connect(error) => Cause::Connect(error),
+            Failure::Unprocessed(error) => Cause::Unprocessed(error.into()),
             Failure::Malformed(error) => Cause::Malformed(error),
             Failure::Broken(error) if error.is_parse() => Cause::Malformed(error.into()),
+            Failure::Broken(error) if error.is_user() => Cause::RequestBody(error.into()),
             Failure::Broken(error) => Cause::Broken(error.into()),
-        })
+        }
     }
 
     fn cause(&self, error: ClientError) -> Cause {
         if error.is_connect() {
             return if find::<DialTimeout>(&error).is_some() {
-                Cause::ConnectTimeout(self.connect_timeout)
+                Cause::ConnectTimeout(self.settings.connect_timeout)
             } else {
                 Cause::Connect(error.into())
             };
@@ -247,6 +361,35 @@ where
             _ => Cause::Broken(error.into()),
         }
     }
+}
+
+/// The request as it is written to a server's socket, and where that is: the
+/// target is the path alone (RFC 9112 §3.2.1).
+fn for_socket<B>(mut request: Request<B>) -> (Uri, Request<B>) {
+    let server = std::mem::take(request.uri_mut());
+    *request.uri_mut() = match server.path_and_query() {
+        Some(path) => Uri::from(path.clone()),
+        None => Uri::default(),
+    };
+    (server, request)
+}
+
+/// The request with its host where HTTP/2 has it.
+fn for_http2<B>(mut request: Request<B>) -> Result<Request<B>, Cause> {
+    *request.version_mut() = Version::HTTP_2;
+    let host = headers::for_http2(request.headers_mut());
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    uri.authority = host.or(uri.authority);
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|error| Cause::Target(error.into()))?;
+    Ok(request)
+}
+
+/// Answers that mean that a server is away, not that it refuses.
+fn is_down(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 /// Waits for a response head, at most `limit` after the request body last
