@@ -35,6 +35,7 @@
 
 mod attach;
 mod body;
+mod claims;
 mod control;
 mod cursor;
 mod engine;
@@ -58,6 +59,7 @@ mod service;
 pub mod settings;
 
 pub use body::SseBody;
+pub use claims::Claims;
 pub use engine::Engine;
 #[cfg(feature = "proxy")]
 pub(crate) use head::is_event_stream;

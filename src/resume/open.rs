@@ -46,7 +46,9 @@ pub(super) struct Upstream<S, B> {
 impl<S, B> Upstream<S, B> {
     pub(super) fn new(route: Arc<Route>, service: S, parts: Parts, body: B) -> Self {
         let credentials = route.settings.credentials();
-        let principal = route.engine.principals().of(credentials, &parts.headers);
+        let claims = parts.extensions.get();
+        let principals = route.engine.principals();
+        let principal = principals.of(credentials, &parts.headers, claims);
         let scope = key::scope(route.number, &route.settings, &parts);
         Self {
             draft: Draft::new(principal, scope),
@@ -294,8 +296,12 @@ where
 
     fn part(self, kind: Kind, place: Place) -> (Opening, S, Request<RequestBody<B>>) {
         let mcp = self.route.settings.mode == Mode::Mcp;
-        let before_session = (mcp && !self.parts.headers.contains_key(mcp::SESSION))
-            .then(|| self.parts.headers.clone());
+        let before_session = (mcp && !self.parts.headers.contains_key(mcp::SESSION)).then(|| {
+            (
+                self.parts.headers.clone(),
+                self.parts.extensions.get().cloned(),
+            )
+        });
         let opening = Opening {
             get: self.is_get(),
             route: self.route,

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{
-    Balance, Config, Drain, JournalSettings, Limits, Listener, Route, Tls, Upstream,
+    Access, Balance, Config, Drain, JournalSettings, Limits, Listener, Route, Tls, Upstream,
 };
 use tower_sse::resume::settings::Settings;
 
@@ -85,6 +85,7 @@ pub(crate) fn route(path: &str, upstream: &str) -> Route {
         path: path.to_owned(),
         methods: None,
         upstream: upstream.to_owned(),
+        access: Access::default(),
         sse: Settings::default(),
     }
 }

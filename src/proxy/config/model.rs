@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use http::{Method, Uri};
 
+pub use super::access::{
+    Access, AllowedHeaders, Cors, ForwardAuth, Jwt, JwtKey, KeySource, Origin, Origins,
+};
 pub use super::secret::Secret;
 use crate::resume::settings::Settings;
 
@@ -154,6 +157,8 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// A key of [`Config::upstreams`].
     pub upstream: String,
+    /// Who may use it.
+    pub access: Access,
     /// Stream settings, defaults applied.
     pub sse: Settings,
 }

@@ -7,7 +7,7 @@ use super::model::{
     Upstream,
 };
 use super::units::{format_duration, format_range, format_size};
-use super::{answer, journal, sse, upstream, warning};
+use super::{access, answer, journal, sse, upstream, warning};
 use crate::resume::settings::{BufferSettings, KeySettings, NameSource, Settings};
 use crate::stream::policy::{Join, Linger, Marker};
 
@@ -159,6 +159,7 @@ fn print_route(page: &mut Page, route: &Route) {
         &or_off(methods, |m| list(m.iter().map(ToString::to_string))),
     );
     page.pair(2, "upstream", &quote(&route.upstream));
+    access::print(page, &route.access);
     page.line(2, "sse:");
     print_identity(page, &route.sse);
     print_answers(page, &route.sse);
@@ -274,30 +275,30 @@ fn print_supervision(page: &mut Page, sse: &Settings) {
 // === YAML ===
 
 #[derive(Debug, Default)]
-struct Page {
+pub(super) struct Page {
     text: String,
 }
 
 impl Page {
-    fn line(&mut self, depth: usize, line: &str) {
+    pub(super) fn line(&mut self, depth: usize, line: &str) {
         let _ = writeln!(self.text, "{:1$}{line}", "", depth * 2);
     }
 
-    fn pair(&mut self, depth: usize, key: &str, value: &str) {
+    pub(super) fn pair(&mut self, depth: usize, key: &str, value: &str) {
         self.line(depth, &format!("{key}: {value}"));
     }
 }
 
-fn or_off<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
+pub(super) fn or_off<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "~".into(), print)
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
 /// The word of a value; the tables the reader uses hold every value.
-fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
+pub(super) fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
     words
         .iter()
         .find(|(_, known)| known == value)
@@ -305,12 +306,12 @@ fn word<'w, T: PartialEq>(words: &[(&'w str, T)], value: &T) -> &'w str {
 }
 
 /// A double-quoted scalar. `$` is doubled, as values are expanded when read.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     quote_key(&text.replace('$', "$$"))
 }
 
 /// A double-quoted key: keys are not expanded.
-fn quote_key(text: &str) -> String {
+pub(super) fn quote_key(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
         match c {
