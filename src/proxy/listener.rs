@@ -184,6 +184,7 @@ impl fmt::Display for BindError {
                  install ca-certificates or point SSL_CERT_FILE at a PEM file"
             ),
             Cause::Assembly(AssemblyError::Journal(error)) => error.fmt(f),
+            Cause::Assembly(AssemblyError::Access(error)) => error.fmt(f),
         }
     }
 }

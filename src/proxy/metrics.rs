@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::access::{AccessFamilies, AccessMetrics};
 use crate::observe::{GapReason, Observer, Signal};
 
 /// What [`Metrics::encode`] writes.
@@ -45,6 +46,7 @@ pub struct Metrics {
     server_up: Family<Labels, Gauge>,
     requests: [Counter; 5],
     connections: ConnectionMetrics,
+    access: AccessFamilies,
 }
 
 /// Counts one route's signals.
@@ -139,6 +141,7 @@ impl Metrics {
                 accepted: plain(r, "connections_accepted", "Client connections accepted"),
                 open: plain(r, "connections_open", "Client connections open"),
             },
+            access: AccessFamilies::register(r),
             registry,
         }
     }
@@ -165,6 +168,11 @@ impl Metrics {
             ("server", server.to_owned()),
         ];
         self.server_up.get_or_create_owned(&labels)
+    }
+
+    /// Who is not let in to the route with this path.
+    pub(crate) fn access(&self, path: &str) -> AccessMetrics {
+        self.access.at(path)
     }
 
     /// Client connections.

@@ -6,13 +6,14 @@
 //! [`SseLayer`] an application would use.
 //!
 //! ```text
-//! server ─ Trace ─ CatchPanic ─ Rescue ─ Router ─┬─ SseLayer ─ Forward ─ upstream
-//!                                                └─ SseLayer ─ Forward ─ upstream
+//! server ─ Trace ─ CrossOrigin ─ CatchPanic ─ Rescue ─ Router ─┬─ Access ─ SseLayer ─ Forward ─ upstream
+//!                                                              └─ Access ─ SseLayer ─ Forward ─ upstream
 //! ```
 //!
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
 //! adds [`arguments`] before it and [`process`] around it.
 
+mod access;
 pub mod admin;
 pub mod arguments;
 pub mod balance;
@@ -50,6 +51,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use self::access::{Access, AccessError, CrossOrigin, Policy};
 use self::admin::Admin;
 use self::balance::{Balance, Server as Backend};
 use self::config::model::Upstream;
@@ -88,6 +90,8 @@ pub(crate) enum AssemblyError {
     Roots(IoError),
     /// The journal cannot be used.
     Journal(JournalError),
+    /// Who may use a route cannot be decided.
+    Access(AccessError),
 }
 
 impl Assembly {
@@ -115,7 +119,10 @@ impl Assembly {
                 .engine(engine.clone())
                 .name(&name(route))
                 .observer(metrics.route(&route.path));
-            Ok(Route::new(route, layer.layer(forward.clone())))
+            let counted = Arc::new(metrics.access(&route.path));
+            let access = Access::new(route, Arc::clone(&counted)).map_err(AssemblyError::Access)?;
+            let service = layer.layer(forward.clone());
+            Ok(Route::new(route, service).with_access(access, Policy::new(route, counted)))
         });
         let router = Router::new(services.collect::<Result<Vec<_>, _>>()?);
 
@@ -162,9 +169,14 @@ pub(crate) fn stack(
 > + Clone
 + Send
 + 'static {
+    let router_of_origins = router.clone();
     ServiceBuilder::new()
         .layer(layer_fn(move |inner| {
             Trace::new(inner, Arc::clone(&metrics))
+        }))
+        // Pages of other origins may read whatever comes from here on in.
+        .layer(layer_fn(move |inner| {
+            CrossOrigin::new(inner, router_of_origins.clone())
         }))
         // A panic is one request's 500, not its connection's end. It also
         // boxes the body, so that a connection's state stays small.

@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::access::{Access, Expiry, Pass, Policy, preflight};
 use super::config::model;
 use super::forward::{Forward, ForwardBody, ForwardError, strip_named};
 use super::rescue::text;
@@ -40,6 +41,8 @@ pub(crate) struct Router {
 pub(crate) struct Route {
     matcher: Matcher,
     service: RouteService,
+    access: Option<Arc<Access>>,
+    origins: Option<Arc<Policy>>,
 }
 
 /// What a route matches.
@@ -62,6 +65,7 @@ pin_project! {
     #[project = KindProj]
     enum Kind {
         Routed { #[pin] body: SseBody<ForwardBody> },
+        Expiring { #[pin] body: SseBody<ForwardBody>, expiry: Expiry },
         Text { body: Full<Bytes> },
     }
 }
@@ -101,6 +105,18 @@ impl Router {
         let matches = |route: &&Route| route.matcher.matches(method, host, path);
         Ok(self.routes.iter().find(matches))
     }
+
+    /// Which pages of other origins may use the route of a request. The route of
+    /// a preflight is that of the request it asks about.
+    pub(crate) fn origins<B>(&self, request: &Request<B>) -> Option<&Arc<Policy>> {
+        let authority = authority(request.version(), request.uri(), request.headers()).ok()?;
+        let host = authority.as_ref().map(Authority::host);
+        let path = request.uri().path();
+        let asked = preflight(request);
+        let method = asked.as_ref().unwrap_or(request.method());
+        let matches = |route: &&Route| route.matcher.matches(method, host, path);
+        self.routes.iter().find(matches)?.origins.as_ref()
+    }
 }
 
 impl Service<Request<Incoming>> for Router {
@@ -118,10 +134,20 @@ impl Service<Request<Incoming>> for Router {
                 tracing::Span::current().record("route", route.matcher.path.as_str());
                 let mut service = route.service.clone();
                 strip_named(request.headers_mut());
+                let access = route.access.clone();
                 return Box::pin(async move {
+                    let (request, pass) = match access {
+                        // Boxed: most routes are open, and need no room for it.
+                        Some(access) => match Box::pin(let_in(access, request)).await {
+                            Ok(let_in) => let_in,
+                            Err(refused) => return Ok(refused.map(RouteBody::from)),
+                        },
+                        None => (request, Pass::default()),
+                    };
                     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
-                    let response = service.call(request).await?;
-                    Ok(response.map(RouteBody::routed))
+                    let mut response = service.call(request).await?;
+                    let expiry = pass.finish(&mut response);
+                    Ok(response.map(|body| RouteBody::routed(body, expiry)))
                 });
             }
             Ok(None) => text(StatusCode::NOT_FOUND, "no route for this request\n"),
@@ -150,8 +176,33 @@ impl Route {
                 methods: route.methods.clone(),
             },
             service,
+            access: None,
+            origins: None,
         }
     }
+
+    /// With who may use it, and from where.
+    pub(crate) fn with_access(
+        self,
+        access: Option<Arc<Access>>,
+        origins: Option<Arc<Policy>>,
+    ) -> Self {
+        Self {
+            access,
+            origins,
+            ..self
+        }
+    }
+}
+
+/// Lets a request in, or answers it.
+async fn let_in<B>(
+    access: Arc<Access>,
+    request: Request<B>,
+) -> Result<(Request<B>, Pass), Response<Full<Bytes>>> {
+    let (mut parts, body) = request.into_parts();
+    let pass = access.admit(&mut parts).await?;
+    Ok((Request::from_parts(parts, body), pass))
 }
 
 // === impl Matcher ===
@@ -244,10 +295,12 @@ impl Refusal {
 // === impl RouteBody ===
 
 impl RouteBody {
-    fn routed(body: SseBody<ForwardBody>) -> Self {
-        Self {
-            kind: Kind::Routed { body },
-        }
+    fn routed(body: SseBody<ForwardBody>, expiry: Option<Expiry>) -> Self {
+        let kind = match expiry {
+            None => Kind::Routed { body },
+            Some(expiry) => Kind::Expiring { body, expiry },
+        };
+        Self { kind }
     }
 }
 
@@ -269,6 +322,7 @@ impl Body for RouteBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
             KindProj::Routed { body } => body.poll_frame(cx),
+            KindProj::Expiring { body, expiry } => expiry.poll_frame(body, cx),
             KindProj::Text { body } => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
@@ -278,14 +332,14 @@ impl Body for RouteBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Routed { body } => body.is_end_stream(),
+            Kind::Routed { body } | Kind::Expiring { body, .. } => body.is_end_stream(),
             Kind::Text { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Routed { body } => body.size_hint(),
+            Kind::Routed { body } | Kind::Expiring { body, .. } => body.size_hint(),
             Kind::Text { body } => body.size_hint(),
         }
     }

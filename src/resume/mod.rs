@@ -60,6 +60,8 @@ pub mod settings;
 
 pub use body::SseBody;
 pub use claims::Claims;
+#[cfg(feature = "proxy")]
+pub(crate) use cursor::set_query;
 pub use engine::Engine;
 #[cfg(feature = "proxy")]
 pub(crate) use head::is_event_stream;

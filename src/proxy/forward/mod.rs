@@ -43,7 +43,7 @@ pub use self::dial::{Dial, DialTimeout};
 use self::direct::{Answer, Failure};
 pub use self::error::{Cause, ForwardError};
 pub use self::headers::Peer;
-pub(crate) use self::headers::strip_named;
+pub(crate) use self::headers::{forwarded, strip_named};
 use self::lent::Lent;
 use super::balance::{Balance, Lease, Server};
 
