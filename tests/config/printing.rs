@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{
-    Balance, DiskJournal, DiskSync, Drain, HealthCheck, JournalSettings, Limits, Listener,
+    Access, Balance, DiskJournal, DiskSync, Drain, HealthCheck, JournalSettings, Limits, Listener,
     OnJournalLoss, RedisJournal, RedisTopology, Route, Upstream,
 };
 use tower_sse::resume::settings::{
@@ -44,6 +44,9 @@ routes:
     host: ~
     methods: ~
     upstream: "http://127.0.0.1:3000"
+    cors: ~
+    jwt: ~
+    forward_auth: ~
     sse:
       mode: auto
       key:
@@ -282,6 +285,7 @@ fn route(upstreams: Vec<String>) -> impl Strategy<Value = Route> {
                 path,
                 methods,
                 upstream,
+                access: Access::default(),
                 sse,
             }
         })

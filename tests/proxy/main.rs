@@ -9,6 +9,7 @@ mod harness;
 #[path = "../support/upstream.rs"]
 mod upstream;
 
+mod access;
 mod admin;
 mod bind;
 mod bytes;

@@ -212,6 +212,11 @@ fn matching(keys: &[Key], id: Option<&str>, algorithm: Algorithm) -> Vec<Key> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -249,5 +254,102 @@ mod tests {
             assert!(read(text.as_bytes()).is_none(), "{text}");
         }
         assert_eq!(read(br#"{"keys": []}"#).map(|keys| keys.len()), Some(0));
+    }
+
+    /// An issuer whose one key can be renamed, and how often it was asked.
+    struct Issuer {
+        url: Uri,
+        id: Arc<Mutex<&'static str>>,
+        asked: Arc<AtomicUsize>,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    impl Issuer {
+        async fn with(id: &'static str) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            let (id, asked) = (Arc::new(Mutex::new(id)), Arc::new(AtomicUsize::new(0)));
+            let (named, count) = (Arc::clone(&id), Arc::clone(&asked));
+            let task = tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        stream.read_buf(&mut head).await.unwrap();
+                    }
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let id = *named.lock().unwrap();
+                    let set = format!(
+                        r#"{{"keys":[{{"kty":"EC","kid":"{id}","crv":"P-256","x":"sXch","y":"sXch"}}]}}"#
+                    );
+                    let length = set.len();
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+                    );
+                    stream.write_all((head + &set).as_bytes()).await.unwrap();
+                }
+            });
+            Self {
+                url: url.parse().unwrap(),
+                id,
+                asked,
+                task,
+            }
+        }
+
+        fn rename(&self, id: &'static str) {
+            *self.id.lock().unwrap() = id;
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
+    }
+
+    /// Moves the clock on, which is not left standing: it would run ahead of what
+    /// comes over sockets.
+    async fn pass(time: Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
+
+    #[tokio::test]
+    async fn keys_come_and_go_as_the_issuer_says() {
+        let issuer = Issuer::with("a").await;
+        let jwks = Jwks::new(&issuer.url).unwrap();
+        let has = async |id| {
+            let keys = jwks.keys(Some(id), Algorithm::ES256).await;
+            keys.unwrap().len() == 1
+        };
+        let (one, two) = tokio::join!(has("a"), has("a"));
+        assert!(one && two);
+        assert_eq!(issuer.asked(), 1);
+
+        issuer.rename("b");
+        for _ in 0..3 {
+            assert!(!has("b").await, "whoever makes names up has it asked");
+        }
+        assert_eq!(issuer.asked(), 1);
+        pass(UNKNOWN_KEY).await;
+        assert!(has("b").await);
+        assert!(!has("a").await, "it was withdrawn");
+        assert_eq!(issuer.asked(), 2);
+
+        issuer.rename("c");
+        pass(FRESH + UNKNOWN_KEY).await;
+        assert!(has("b").await, "nobody waits for what is known");
+        tokio::time::timeout(Duration::from_secs(30), async {
+            while !has("c").await {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(issuer.asked(), 3);
+
+        issuer.task.abort();
+        pass(FRESH + UNKNOWN_KEY).await;
+        assert!(has("c").await, "an issuer that is away locks nobody out");
     }
 }
