@@ -226,27 +226,27 @@ fn mistakes_of_jwt() {
     let broken = [
         (
             format!("jwt: {{ keys: [{{ file: \"{ec}\", algorithm: RS256 }}] }}"),
-            format!("4:26: routes[0].jwt.keys[0].file: \"{ec}\" holds no public key for RS256; a PEM file with `-----BEGIN PUBLIC KEY-----` is needed"),
+            format!("4:27: routes[0].jwt.keys[0].file: \"{ec}\" holds no public key for RS256; a PEM file with `-----BEGIN PUBLIC KEY-----` is needed"),
         ),
         (
             format!("jwt: {{ keys: [{{ file: \"{ec}\", algorithm: ES384 }}] }}"),
-            format!("4:26: routes[0].jwt.keys[0].file: \"{ec}\" holds no public key for ES384; a PEM file with `-----BEGIN PUBLIC KEY-----` is needed"),
+            format!("4:27: routes[0].jwt.keys[0].file: \"{ec}\" holds no public key for ES384; a PEM file with `-----BEGIN PUBLIC KEY-----` is needed"),
         ),
         (
             format!("jwt: {{ keys: [{{ file: \"{ec}\", algorithm: HS256 }}] }}"),
-            "4:26: routes[0].jwt.keys[0].file: cannot be used with HS256, which takes a `secret`; if this is a public key, write the algorithm that belongs to it".to_owned(),
+            "4:27: routes[0].jwt.keys[0].file: cannot be used with HS256, which takes a `secret`; if this is a public key, write the algorithm that belongs to it".to_owned(),
         ),
         (
             format!("jwt: {{ keys: [{{ file: \"{private}\", algorithm: ES256 }}] }}"),
-            format!("4:26: routes[0].jwt.keys[0].file: \"{private}\" holds a private key, which only the issuer should have; write its public half (openssl pkey -pubout)"),
+            format!("4:27: routes[0].jwt.keys[0].file: \"{private}\" holds a private key, which only the issuer should have; write its public half (openssl pkey -pubout)"),
         ),
         (
             format!("jwt: {{ {KEY}, claims_to_headers: {{ sub: host }} }}"),
-            format!("4:{}: routes[0].jwt.claims_to_headers.sub: \"host\" is needed for the request itself; write a header of its own, such as x-user", 44 + KEY.len()),
+            format!("4:{}: routes[0].jwt.claims_to_headers.sub: \"host\" is needed for the request itself; write a header of its own, such as x-user", 40 + KEY.len()),
         ),
         (
             format!("jwt: {{ {KEY}, algorithms: [RS256] }}"),
-            format!("4:{}: routes[0].jwt.algorithms: does not list HS256, for which there is a key; add it, or remove the key", 27 + KEY.len()),
+            format!("4:{}: routes[0].jwt.algorithms: does not list HS256, for which there is a key; add it, or remove the key", 26 + KEY.len()),
         ),
         (
             format!("jwt: {{ {KEY}, header: ~ }}"),

@@ -93,11 +93,13 @@ impl Origin {
         let uri: Uri = whole.parse().ok()?;
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
         let bare = format!("{scheme}://{authority}");
-        let named = authority
-            .host()
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b));
-        if bare != whole || !matches!(scheme, "http" | "https") || !named {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
+        let port = authority.as_str() != authority.host();
+        if bare != whole
+            || !matches!(scheme, "http" | "https")
+            || !authority.as_str().bytes().all(plain)
+            || (port && authority.port_u16().is_none())
+        {
             return None;
         }
         let usual = if scheme == "https" { ":443" } else { ":80" };
@@ -258,6 +260,8 @@ mod tests {
             "https://app.example/",
             "https://app.example/x",
             "https://u@app.example",
+            "https://app.example:99999",
+            "https://app.example:",
             "https://a.*.example",
             "https://*",
             "https://*.*.example",
