@@ -5,11 +5,13 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::issuer::{Issuer, alice, bearer, from_now};
 use super::{ask, counted, proxy, streaming};
-use crate::harness::{LONG, Proxy, open};
+use crate::harness::{LONG, Proxy, eventually, open};
+use crate::upstream::{Connection, Upstream, header};
 
 fn events(headers: &[(&str, &str)]) -> Request<Full<bytes::Bytes>> {
     ask("GET", "/events", headers)
@@ -131,4 +133,64 @@ async fn a_principal_that_is_written_stays() {
         let response = open(proxy.addr, events(&back)).await;
         assert_eq!(response.headers()["sse-resume"], resumed, "{sub} of {team}");
     }
+}
+
+#[tokio::test]
+async fn the_upstream_is_asked_again_with_the_token_that_is_good() {
+    // An upstream that checks credentials itself: up to which they are over, it is
+    // told, and then it hangs up.
+    let (over, told) = watch::channel(0);
+    let upstream = Upstream::start(move |mut connection: Connection| {
+        let mut told = told.clone();
+        async move {
+            let Some((head, _)) = connection.request().await else {
+                return;
+            };
+            let generation: u32 = header(&head, "x-generation").unwrap().parse().unwrap();
+            if generation <= *told.borrow_and_update() {
+                connection
+                    .send("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+                    .await;
+                return;
+            }
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+            connection.send(format!("{head}data: x\n\n")).await;
+            let _ = told.changed().await;
+        }
+    })
+    .await;
+    let issuer = Issuer::hs256();
+    let route = format!(
+        "    jwt: {{ keys: [{}] }}\n    sse: {{ reconnect: {{ initial: 10ms }} }}\n",
+        issuer.yaml()
+    );
+    let proxy = proxy(&upstream.url(), &route).await;
+    let token = bearer(&issuer.sign(&alice()));
+    let come = async |generation: &str, last: &str| {
+        let mut headers = vec![("authorization", &*token), ("x-generation", generation)];
+        if !last.is_empty() {
+            headers.push(("last-event-id", last));
+        }
+        open(proxy.addr, events(&headers)).await
+    };
+
+    let mut first = come("1", "").await;
+    let last = id(&mut first).await;
+    let second = come("2", &last).await;
+    assert_eq!(second.headers()["sse-resume"], "exact");
+    over.send(1).unwrap();
+    eventually("another upstream connection", async || {
+        upstream.heads().len() >= 2
+    })
+    .await;
+    assert_eq!(header(&upstream.heads()[1], "x-generation"), Some("2"));
+
+    // A stream that was refused with the old ones does not stay so.
+    drop((first, second));
+    let mut late = come("3", "").await;
+    let last = id(&mut late).await;
+    over.send(3).unwrap();
+    ends_cleanly(late).await;
+    let back = come("4", &last).await;
+    assert_eq!(back.status(), 200);
 }
