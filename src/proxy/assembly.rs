@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
+use super::access::{Access, AccessError, Policy};
 use super::acme::{AcmeError, Acmes};
 use super::admin::Admin;
 use super::admission::{Admission, ClientBody, RouteGate};
@@ -89,6 +90,8 @@ pub(crate) enum AssemblyError {
     UpstreamTls(String),
     /// The journal cannot be used.
     Journal(JournalError),
+    /// Who may use a route cannot be decided.
+    Access(AccessError),
     /// Certificates by ACME cannot be kept or made.
     Acme(AcmeError),
 }
@@ -151,8 +154,11 @@ impl Assembly {
             let admission = Arc::clone(&plan.admission);
             let gate = RouteGate::new(admission, self.engine.clone(), route);
             let service = layer.layer(target.clone());
+            let counted = Arc::new(self.metrics.access(&route.path));
+            let access = Access::new(route, Arc::clone(&counted)).map_err(AssemblyError::Access)?;
+            let new = Route::new(route, gate, service, target.clone());
             plan.routes
-                .push(Route::new(route, gate, service, target.clone()));
+                .push(new.with_access(access, Policy::new(route, counted)));
             plan.targets.entry(name).or_insert(target);
         }
         Ok(plan)

@@ -226,6 +226,7 @@ impl fmt::Display for BindError {
             Cause::Assembly(AssemblyError::UpstreamTls(text)) => f.write_str(text),
             Cause::Assembly(AssemblyError::Journal(error)) => error.fmt(f),
             Cause::Assembly(AssemblyError::Acme(error)) => error.fmt(f),
+            Cause::Assembly(AssemblyError::Access(error)) => error.fmt(f),
         }
     }
 }

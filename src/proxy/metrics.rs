@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::access::{AccessFamilies, AccessMetrics};
 use super::tls::TlsMetrics;
 use crate::observe::{GapReason, Observer, Signal};
 
@@ -58,6 +59,7 @@ pub struct Metrics {
     config: Family<Labels, Gauge>,
     access_log_dropped: Counter,
     tls: TlsMetrics,
+    access: AccessFamilies,
 }
 
 /// Counts one route's signals.
@@ -153,6 +155,7 @@ impl Metrics {
                 open: plain(r, "connections_open", "Client connections open"),
             },
             tls: TlsMetrics::register(r),
+            access: AccessFamilies::register(r),
             registry,
         }
     }
@@ -203,6 +206,11 @@ impl Metrics {
         self.config.clear();
         let labels = vec![("hash", hash.to_owned())];
         self.config.get_or_create_owned(&labels).set(1);
+    }
+
+    /// Who is not let in to the route with this path.
+    pub(crate) fn access(&self, path: &str) -> AccessMetrics {
+        self.access.at(path)
     }
 
     /// Client connections.

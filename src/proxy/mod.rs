@@ -6,13 +6,15 @@
 //! [`SseLayer`] an application would use.
 //!
 //! ```text
-//! server ─ Recording ─ Trace ─ CatchPanic ─ Admitting ─ Rescue ─ Entrance ─ Router ─┬─ SseLayer ─ Forward ─ upstream
-//!                                                                                   └─ SseLayer ─ Forward ─ upstream
+//! server ─ Recording ─ Trace ─ CrossOrigin ─ CatchPanic ─ Admitting ─ Rescue ─ Entrance ─ Router
+//!     ─┬─ Access ─ SseLayer ─ Forward ─ upstream
+//!      └─ Access ─ SseLayer ─ Forward ─ upstream
 //! ```
 //!
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
 //! adds [`arguments`] before it and [`process`] around it.
 
+mod access;
 mod access_log;
 mod acme;
 mod activity;
@@ -63,6 +65,7 @@ use tower::layer::layer_fn;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
+use self::access::CrossOrigin;
 use self::access_log::{Recording, Register};
 use self::admission::{Admission, Admitting};
 use self::assembly::Assembly;
@@ -114,12 +117,17 @@ pub(crate) fn stack(
 > + Clone
 + Send
 + 'static {
+    let router_of_origins = router.clone();
     ServiceBuilder::new()
         .layer(layer_fn(move |inner| {
             Recording::new(inner, Arc::clone(&register))
         }))
         .layer(layer_fn(move |inner| {
             Trace::new(inner, Arc::clone(&metrics))
+        }))
+        // Pages of other origins may read whatever comes from here on in.
+        .layer(layer_fn(move |inner| {
+            CrossOrigin::new(inner, router_of_origins.clone())
         }))
         // A panic is one request's 500, not its connection's end. It also
         // boxes the body, so that a connection's state stays small.

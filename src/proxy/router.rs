@@ -18,8 +18,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 
+use super::access::{Access, Expiry, Pass, Policy, preflight};
 use super::access_log::RouteTaken;
 use super::activity::{Busy, Terms};
 use super::admission::{ClientBody, RouteGate, Stay, Ticket};
@@ -54,6 +56,18 @@ pub(crate) struct Route {
     upgrade: Vec<String>,
     service: RouteService,
     forward: RouteForward,
+    access: Option<Arc<Access>>,
+    origins: Option<Arc<Policy>>,
+}
+
+/// What is behind a route's access, for one request.
+struct Behind {
+    gate: Arc<RouteGate>,
+    service: RouteService,
+    forward: RouteForward,
+    wish: Option<Upgrading>,
+    busy: Option<Busy>,
+    leave: Option<Instant>,
 }
 
 /// What a route matches.
@@ -78,6 +92,7 @@ pin_project! {
     enum Kind {
         Routed { #[pin] body: SseBody<ForwardBody> },
         Tunnel { #[pin] body: ForwardBody },
+        Expiring { #[pin] body: SseBody<ForwardBody>, expiry: Expiry },
         Text { body: Full<Bytes> },
     }
 }
@@ -122,6 +137,19 @@ impl Router {
         let (method, path) = (request.method(), request.uri().path());
         let matches = |route: &&Route| route.matcher.matches(method, host, path);
         Ok(routes.iter().find(matches))
+    }
+
+    /// Which pages of other origins may use the route of a request. The route of
+    /// a preflight is that of the request it asks about.
+    pub(crate) fn origins<B>(&self, request: &Request<B>) -> Option<Arc<Policy>> {
+        let authority = authority(request.version(), request.uri(), request.headers()).ok()?;
+        let host = authority.as_ref().map(Authority::host);
+        let path = request.uri().path();
+        let asked = preflight(request);
+        let method = asked.as_ref().unwrap_or(request.method());
+        let matches = |route: &&Route| route.matcher.matches(method, host, path);
+        let routes = self.routes.load();
+        routes.iter().find(matches)?.origins.clone()
     }
 }
 
@@ -177,6 +205,8 @@ impl Route {
             upgrade: route.upgrade.clone(),
             service,
             forward,
+            access: None,
+            origins: None,
         }
     }
 
@@ -193,48 +223,102 @@ impl Route {
         let terms = request.extensions_mut().remove::<Terms>();
         let busy = terms.as_ref().and_then(Terms::begin);
         strip_named(request.headers_mut());
-        let ticket = match self.gate.admit(&request, wish.is_some()) {
-            Ok(ticket) => ticket,
-            Err(refusal) => return answered(refusal.response()),
-        };
-        if let Some(wish) = wish {
-            return self.tunnel(request, wish, ticket, busy);
+        if let Err(refusal) = self.gate.knock(&request) {
+            return answered(refusal.response());
         }
-        let (mut service, gate) = (self.service.clone(), Arc::clone(&self.gate));
         let leave = terms.and_then(|terms| terms.leave);
         let leave = leave.filter(|_| request.method() == Method::GET);
+        let behind = Behind {
+            gate: Arc::clone(&self.gate),
+            service: self.service.clone(),
+            forward: self.forward.clone(),
+            wish,
+            busy,
+            leave,
+        };
+        let access = self.access.clone();
         Box::pin(async move {
-            std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
-            let response = service.call(request).await?;
-            let is_stream = is_event_stream(response.status(), response.headers());
-            let places = match gate.settle(ticket, is_stream) {
-                Ok(places) => places,
-                Err(refusal) => return Ok(refusal.response().map(RouteBody::from)),
+            let (request, pass) = match access {
+                // Boxed: most routes are open, and need no room for it.
+                Some(access) => match Box::pin(let_in(access, request)).await {
+                    Ok(let_in) => let_in,
+                    Err(refused) => return Ok(refused.map(RouteBody::from)),
+                },
+                None => (request, Pass::default()),
             };
-            let leave = leave.filter(|_| response.body().may_end_early());
-            let stay = Stay::new(places, busy, leave);
-            Ok(response.map(|body| RouteBody::new(Kind::Routed { body }, stay)))
+            behind.call(request, pass).await
         })
     }
 
+    /// With who may use it, and from where.
+    pub(crate) fn with_access(
+        self,
+        access: Option<Arc<Access>>,
+        origins: Option<Arc<Policy>>,
+    ) -> Self {
+        Self {
+            access,
+            origins,
+            ..self
+        }
+    }
+}
+
+/// Lets a request in, or answers it.
+async fn let_in<B>(
+    access: Arc<Access>,
+    request: Request<B>,
+) -> Result<(Request<B>, Pass), Response<Full<Bytes>>> {
+    let (mut parts, body) = request.into_parts();
+    let pass = access.admit(&mut parts).await?;
+    Ok((Request::from_parts(parts, body), pass))
+}
+
+// === impl Behind ===
+
+impl Behind {
+    async fn call(
+        mut self,
+        request: Request<ClientBody>,
+        pass: Pass,
+    ) -> Result<Response<RouteBody>, ForwardError> {
+        let ticket = match self.gate.admit(&request, self.wish.is_some()) {
+            Ok(ticket) => ticket,
+            Err(refusal) => return Ok(refusal.response().map(RouteBody::from)),
+        };
+        if let Some(wish) = self.wish.take() {
+            return self.tunnel(request, wish, ticket).await;
+        }
+        std::future::poll_fn(|cx| self.service.poll_ready(cx)).await?;
+        let mut response = self.service.call(request).await?;
+        let is_stream = is_event_stream(response.status(), response.headers());
+        let places = match self.gate.settle(ticket, is_stream) {
+            Ok(places) => places,
+            Err(refusal) => return Ok(refusal.response().map(RouteBody::from)),
+        };
+        let leave = self.leave.filter(|_| response.body().may_end_early());
+        let stay = Stay::new(places, self.busy, leave);
+        let expiry = pass.finish(&mut response);
+        Ok(response.map(|body| match expiry {
+            None => RouteBody::new(Kind::Routed { body }, stay),
+            Some(expiry) => RouteBody::new(Kind::Expiring { body, expiry }, stay),
+        }))
+    }
+
     /// Asks for another protocol, past the engine.
-    fn tunnel(
-        &self,
+    async fn tunnel(
+        mut self,
         request: Request<ClientBody>,
         wish: Upgrading,
         ticket: Ticket,
-        busy: Option<Busy>,
-    ) -> Answer {
-        let (mut forward, gate) = (self.forward.clone(), Arc::clone(&self.gate));
+    ) -> Result<Response<RouteBody>, ForwardError> {
         let mut request = request.map(|_| RequestBody::empty());
         request.extensions_mut().insert(wish);
-        Box::pin(async move {
-            let response = forward.call(request).await?;
-            let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            let places = gate.settle(ticket, is_tunnel).unwrap_or_default();
-            let stay = Stay::new(places, busy, None);
-            Ok(response.map(|body| RouteBody::new(Kind::Tunnel { body }, stay)))
-        })
+        let response = self.forward.call(request).await?;
+        let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let places = self.gate.settle(ticket, is_tunnel).unwrap_or_default();
+        let stay = Stay::new(places, self.busy, None);
+        Ok(response.map(|body| RouteBody::new(Kind::Tunnel { body }, stay)))
     }
 }
 
@@ -348,6 +432,7 @@ impl Body for RouteBody {
         match this.kind.project() {
             KindProj::Routed { body } => body.poll_frame(cx),
             KindProj::Tunnel { body } => body.poll_frame(cx).map_err(Into::into),
+            KindProj::Expiring { body, expiry } => expiry.poll_frame(body, cx),
             KindProj::Text { body } => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
@@ -357,7 +442,7 @@ impl Body for RouteBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Routed { body } => body.is_end_stream(),
+            Kind::Routed { body } | Kind::Expiring { body, .. } => body.is_end_stream(),
             Kind::Tunnel { body } => body.is_end_stream(),
             Kind::Text { body } => body.is_end_stream(),
         }
@@ -365,7 +450,7 @@ impl Body for RouteBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Routed { body } => body.size_hint(),
+            Kind::Routed { body } | Kind::Expiring { body, .. } => body.size_hint(),
             Kind::Tunnel { body } => body.size_hint(),
             Kind::Text { body } => body.size_hint(),
         }

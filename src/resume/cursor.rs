@@ -117,7 +117,7 @@ fn parameter(piece: &str) -> Option<String> {
 }
 
 /// The other parameters stay byte for byte as they were.
-fn set_query(uri: &mut Uri, query: &str) {
+pub(crate) fn set_query(uri: &mut Uri, query: &str) {
     let path = uri.path();
     let rewritten = if query.is_empty() {
         path.to_owned()

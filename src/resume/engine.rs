@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 #[cfg(feature = "proxy")]
+use super::claims::Claims;
+#[cfg(feature = "proxy")]
 use super::principal::Principal;
 use super::principal::Principals;
 #[cfg(feature = "proxy")]
@@ -258,8 +260,14 @@ let layer = SseLayer::new().engine(engine.clone()).name("chat");
 
     /// Whose a request is, for limits that are not the layer's.
     #[cfg(feature = "proxy")]
-    pub(crate) fn principal_of(&self, settings: &Settings, headers: &HeaderMap) -> Principal {
-        self.principals().of(settings.credentials(), headers)
+    pub(crate) fn principal_of(
+        &self,
+        settings: &Settings,
+        headers: &HeaderMap,
+        claims: Option<&Claims>,
+    ) -> Principal {
+        let credentials = settings.credentials();
+        self.principals().of(credentials, headers, claims)
     }
 
     pub(super) fn journal(&self) -> &Arc<dyn Journal> {

@@ -54,9 +54,10 @@ pub(crate) fn strip_credentials(settings: &Settings, headers: &mut HeaderMap) {
     let configured = settings
         .principal
         .iter()
-        .map(|credential| match credential {
-            Credential::Header(name) => name.clone(),
-            Credential::Cookie(_) => COOKIE,
+        .filter_map(|credential| match credential {
+            Credential::Header(name) => Some(name.clone()),
+            Credential::Cookie(_) => Some(COOKIE),
+            Credential::Claim(_) => None,
         });
     let always = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
     for name in configured.chain(always) {

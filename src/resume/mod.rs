@@ -35,6 +35,7 @@
 
 mod attach;
 mod body;
+mod claims;
 mod control;
 mod cursor;
 mod engine;
@@ -60,6 +61,9 @@ pub mod settings;
 mod tally;
 
 pub use body::SseBody;
+pub use claims::Claims;
+#[cfg(feature = "proxy")]
+pub(crate) use cursor::set_query;
 pub use engine::Engine;
 #[cfg(feature = "proxy")]
 pub(crate) use head::is_event_stream;

@@ -25,14 +25,15 @@ use super::reopen::{Reopen, Reopenable};
 use super::request::RequestBody;
 use super::retry::{self, Retry, SENT_AGAIN};
 use super::route::Route;
-use super::settings::{Mode, Repeat};
+use super::settings::{Credential, Mode, Repeat};
 use crate::observe::{GapReason, Signal};
 use crate::stream::key::Key;
 use crate::stream::policy::Kind;
 use crate::stream::pump::Beginning;
 use crate::stream::registry::Registry;
+use crate::stream::session::End;
 use crate::stream::source::{BoxError, Source};
-use crate::stream::stream::Stream;
+use crate::stream::stream::{Phase, Stream};
 
 /// A request on its way to the inner service.
 pub(super) struct Upstream<S, B> {
@@ -46,7 +47,9 @@ pub(super) struct Upstream<S, B> {
 impl<S, B> Upstream<S, B> {
     pub(super) fn new(route: Arc<Route>, service: S, parts: Parts, body: B) -> Self {
         let credentials = route.settings.credentials();
-        let principal = route.engine.principals().of(credentials, &parts.headers);
+        let claims = parts.extensions.get();
+        let principals = route.engine.principals();
+        let principal = principals.of(credentials, &parts.headers, claims);
         let scope = key::scope(route.number, &route.settings, &parts);
         Self {
             draft: Draft::new(principal, scope),
@@ -117,6 +120,20 @@ impl<S, B> Upstream<S, B> {
     pub(super) fn owner(&self) -> (Principal, [u8; 32]) {
         let scope = self.route.engine.names().hash(b"scope", &self.draft.scope);
         (self.draft.principal, scope)
+    }
+
+    /// Lets a stream go on with the credentials of this request, where the same
+    /// client comes with others each time. False if it has come too late: the
+    /// upstream has refused the ones before.
+    pub(super) fn renew(&mut self, stream: &Stream) -> bool {
+        let claimed = |credential: &Credential| matches!(credential, Credential::Claim(_));
+        let renewed = self.route.settings.principal.iter().any(claimed);
+        if !renewed || !self.is_get() {
+            return true;
+        }
+        self.ask_for_identity();
+        stream.renew(&self.parts.headers);
+        !matches!(stream.phase(), Phase::Ended(End::Status(401 | 403)))
     }
 
     /// The resource of this request.
@@ -294,8 +311,12 @@ where
 
     fn part(self, kind: Kind, place: Place) -> (Opening, S, Request<RequestBody<B>>) {
         let mcp = self.route.settings.mode == Mode::Mcp;
-        let before_session = (mcp && !self.parts.headers.contains_key(mcp::SESSION))
-            .then(|| self.parts.headers.clone());
+        let before_session = (mcp && !self.parts.headers.contains_key(mcp::SESSION)).then(|| {
+            (
+                self.parts.headers.clone(),
+                self.parts.extensions.get().cloned(),
+            )
+        });
         let opening = Opening {
             get: self.is_get(),
             route: self.route,

@@ -7,6 +7,7 @@ use http::{HeaderMap, Response};
 
 use super::attach::{self, Client, Joined};
 use super::body::SseBody;
+use super::claims::Claims;
 use super::cursor::Cursor;
 use super::engine::Engine;
 use super::head::{self, Resumed, dress};
@@ -92,7 +93,7 @@ pub(super) struct Opening {
     /// Whether it is asked for by GET.
     pub(super) get: bool,
     /// What a request had that is to get the session its stream belongs to.
-    pub(super) before_session: Option<HeaderMap>,
+    pub(super) before_session: Option<(HeaderMap, Option<Claims>)>,
 }
 
 impl Opening {
@@ -151,7 +152,7 @@ impl Opening {
 
     /// A session's first request does not have it yet.
     fn principal_of(&mut self, head: &HeaderMap) -> Principal {
-        let Some(mut headers) = self.before_session.take() else {
+        let Some((mut headers, claims)) = self.before_session.take() else {
             return self.draft.principal;
         };
         let Some(session) = head.get(mcp::SESSION) else {
@@ -159,7 +160,8 @@ impl Opening {
         };
         headers.insert(mcp::SESSION, session.clone());
         let credentials = self.route.settings.credentials();
-        self.route.engine.principals().of(credentials, &headers)
+        let principals = self.route.engine.principals();
+        principals.of(credentials, &headers, claims.as_ref())
     }
 
     pub(super) fn live<R>(

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use super::claims::Claims;
 use super::settings::Credential;
 
 /// A keyed hash of a request's credentials; `None` if it has none of those
@@ -27,11 +28,12 @@ impl Principals {
         &self,
         credentials: impl IntoIterator<Item = &'a Credential>,
         headers: &HeaderMap,
+        claims: Option<&Claims>,
     ) -> Principal {
         // Many requests have none, and a key costs two rounds of the hash.
         let mut mac: Option<Hmac<Sha256>> = None;
         for (number, credential) in (0u64..).zip(credentials) {
-            for value in values(credential, headers) {
+            for value in values(credential, headers, claims) {
                 let mac = match &mut mac {
                     Some(mac) => mac,
                     None => mac.insert(Hmac::new_from_slice(&self.key).ok()?),
@@ -56,7 +58,11 @@ pub(crate) fn same(a: &Principal, b: &Principal) -> bool {
     }
 }
 
-fn values<'a>(credential: &Credential, headers: &'a HeaderMap) -> Vec<&'a [u8]> {
+fn values<'a>(
+    credential: &Credential,
+    headers: &'a HeaderMap,
+    claims: Option<&'a Claims>,
+) -> Vec<&'a [u8]> {
     match credential {
         Credential::Header(name) => headers
             .get_all(name)
@@ -72,6 +78,10 @@ fn values<'a>(credential: &Credential, headers: &'a HeaderMap) -> Vec<&'a [u8]> 
                 cookie.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
             })
             .collect(),
+        Credential::Claim(name) => {
+            let claim = claims.and_then(|claims| claims.get(name));
+            claim.map(str::as_bytes).into_iter().collect()
+        }
     }
 }
 
@@ -95,7 +105,8 @@ mod tests {
             Credential::Header(AUTHORIZATION),
             Credential::Cookie("session".into()),
         ];
-        let of = |list: &[(&'static str, &'static str)]| principals.of(&wanted, &headers(list));
+        let of =
+            |list: &[(&'static str, &'static str)]| principals.of(&wanted, &headers(list), None);
         assert_eq!(of(&[("cookie", "theme=dark"), ("x", "y")]), None);
         let a = of(&[("authorization", "a")]);
         assert!(same(
@@ -115,7 +126,26 @@ mod tests {
     fn another_process_makes_another_hash() {
         let wanted = [Credential::Header(AUTHORIZATION)];
         let headers = headers(&[("authorization", "a")]);
-        let of = |key| Principals::new([key; 32]).of(&wanted, &headers);
+        let of = |key| Principals::new([key; 32]).of(&wanted, &headers, None);
         assert!(!same(&of(1), &of(2)));
+    }
+
+    #[test]
+    fn a_claim_outlives_the_token_it_came_with() {
+        let wanted = ["iss", "sub"].map(|name| Credential::Claim(name.into()));
+        let of = |token: &'static str, claims: &[(&str, &str)]| {
+            let claims = claims.iter().copied().collect();
+            let headers = headers(&[("authorization", token)]);
+            Principals::new([1; 32]).of(&wanted, &headers, Some(&claims))
+        };
+        let alice = of("a", &[("iss", "i"), ("sub", "alice")]);
+        assert!(same(
+            &alice,
+            &of("b", &[("sub", "alice"), ("iss", "i"), ("x", "y")])
+        ));
+        assert!(!same(&alice, &of("a", &[("iss", "i"), ("sub", "bob")])));
+        assert!(!same(&alice, &of("a", &[("iss", "j"), ("sub", "alice")])));
+        assert!(!same(&of("a", &[("iss", "x")]), &of("a", &[("sub", "x")])));
+        assert_eq!(of("a", &[]), None);
     }
 }

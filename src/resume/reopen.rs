@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Extensions, HeaderValue, Method, Request, Uri, Version};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body_util::BodyExt;
 
 use super::cursor::LAST_EVENT_ID;
@@ -29,23 +29,21 @@ pub(crate) struct Reopen<S, B> {
     method: Method,
     uri: Uri,
     version: Version,
-    headers: Head,
+    // Locked to read them, or to replace them.
+    headers: Mutex<Head>,
     extensions: Extensions,
     body: PhantomData<fn() -> B>,
 }
 
 impl<S, B> Reopen<S, B> {
     pub(crate) fn new(service: S, parts: &Parts) -> Self {
-        // The body was sent the first time; what speaks of it must not be sent
-        // without it.
-        let first_only = [LAST_EVENT_ID, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT];
         Self {
             service: Mutex::new(service),
             method: parts.method.clone(),
             // Parsed again, so that it does not keep the buffer it came in.
             uri: parts.uri.to_string().parse().unwrap_or_default(),
             version: parts.version,
-            headers: compact(&parts.headers, |name| !first_only.contains(name)),
+            headers: Mutex::new(repeated(&parts.headers)),
             extensions: parts.extensions.clone(),
             body: PhantomData,
         }
@@ -56,7 +54,9 @@ impl<S, B> Reopen<S, B> {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = self.version;
-        *request.headers_mut() = unpack(&self.headers);
+        let headers = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        *request.headers_mut() = unpack(&headers);
+        drop(headers);
         *request.extensions_mut() = self.extensions.clone();
         // An id that no header can hold is not asked with.
         if let Some(id) = last_event_id.and_then(|id| HeaderValue::from_maybe_shared(id).ok()) {
@@ -66,11 +66,23 @@ impl<S, B> Reopen<S, B> {
     }
 }
 
+/// The headers of a request that are sent again. The body was sent the first
+/// time; what speaks of it must not be sent without it.
+fn repeated(headers: &HeaderMap) -> Head {
+    let first_only = [LAST_EVENT_ID, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT];
+    compact(headers, |name| !first_only.contains(name))
+}
+
 impl<S, B> Source for Reopen<S, B>
 where
     S: Inner<B>,
     B: Send + 'static,
 {
+    fn renew(&self, headers: &HeaderMap) {
+        let headers = repeated(headers);
+        *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = headers;
+    }
+
     fn open(&self, last_event_id: Option<Bytes>) -> Opening {
         let mut service = self
             .service

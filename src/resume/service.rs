@@ -178,12 +178,14 @@ where
             upstream.draft.after = Some(raw);
         }
         Cursor::Ours { id, .. } => match upstream.find(&id).await {
-            Ok(Some((stream, seq))) => match attach::resume(upstream.client(), &stream, seq) {
-                attach::Outcome::Answer(response) => return Ok(response),
-                // Whatever became of it, the request was sent once already.
-                attach::Outcome::Afresh if !get => return Ok(attach::unknown_id()),
-                attach::Outcome::Afresh => upstream.draft.gap = Some(GapReason::Trimmed),
-            },
+            Ok(Some((stream, seq))) if upstream.renew(&stream) => {
+                match attach::resume(upstream.client(), &stream, seq) {
+                    attach::Outcome::Answer(response) => return Ok(response),
+                    // Whatever became of it, the request was sent once already.
+                    attach::Outcome::Afresh if !get => return Ok(attach::unknown_id()),
+                    attach::Outcome::Afresh => upstream.draft.gap = Some(GapReason::Trimmed),
+                }
+            }
             Ok(None) if !get => return Ok(attach::unknown_id()),
             Err(error) if !get => {
                 tracing::warn!(%error, "a client cannot be told whether its stream is known");

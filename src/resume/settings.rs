@@ -35,6 +35,9 @@ pub enum Credential {
     Header(HeaderName),
     /// One cookie, by name. (A whole `Cookie` header changes too often.)
     Cookie(String),
+    /// What is in the request's [`Claims`](super::Claims) under this name: proved
+    /// by whoever authenticated the request, and the same when a token is renewed.
+    Claim(String),
 }
 
 /// What else makes two requests the same stream, beside route, method, host,

@@ -146,6 +146,9 @@ impl Pump {
                 (session, Upstream::None)
             }
         };
+        if let Some(source) = &source {
+            stream.set_source(source);
+        }
         policy.observer.observe(Signal::StreamOpened);
         if keeper.as_ref().is_some_and(|keeper| !keeper.is_durable()) {
             policy.observer.observe(Signal::Durable(false));

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::combinators::UnsyncBoxBody;
 
 /// Any error, boxed.
@@ -25,6 +26,12 @@ pub type Opening = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>
 pub trait Source: Send + Sync + 'static {
     /// Sends the request, with `Last-Event-ID` if there is one.
     fn open(&self, last_event_id: Option<Bytes>) -> Opening;
+
+    /// From now on, sends it with these headers in place of those it was made
+    /// with: whoever made it came back with other credentials.
+    fn renew(&self, headers: &HeaderMap) {
+        let _ = headers;
+    }
 }
 
 /// What an upstream answered, as far as a stream is concerned.

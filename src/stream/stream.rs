@@ -1,12 +1,12 @@
 //! One stream as others see it: found, attached to, asked how it stands.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::epochs::Epochs;
@@ -14,6 +14,7 @@ use super::id::{Epoch, EventId};
 use super::key::Key;
 use super::policy::{Ids, Kind, Linger, Marker, Reconnect, UpstreamResume};
 use super::session::End;
+use super::source::Source;
 use crate::log::{Attached, Ending, Limits, Log, Next, Position, Ring};
 use crate::observe::{Observer, Signal};
 
@@ -110,6 +111,8 @@ pub struct Stream {
     /// The resource it belongs to: an id is no use on another.
     pub(crate) scope: Box<[u8]>,
     pub(crate) log: Arc<Log>,
+    /// How its pump asks the upstream again.
+    source: OnceLock<Weak<dyn Source>>,
     // Locked for a few assignments, never together with anything else.
     control: Mutex<Control>,
     /// From when to when, in milliseconds, clients are told to come back by the
@@ -220,6 +223,7 @@ impl Stream {
             principal: identity.principal,
             scope: identity.scope,
             log: Arc::new(log),
+            source: OnceLock::new(),
             control: Mutex::new(Control {
                 readers: 0,
                 unread_since: Some(Instant::now()),
@@ -466,6 +470,18 @@ impl Stream {
     /// Forgets the stream, read or not: its pump is no more.
     pub(crate) fn abandon(&self) {
         self.control().account.phase = Phase::Gone;
+    }
+
+    /// How its pump asks the upstream again, said once.
+    pub(super) fn set_source(&self, source: &Arc<dyn Source>) {
+        let _ = self.source.set(Arc::downgrade(source));
+    }
+
+    /// Has the upstream asked with these headers from now on.
+    pub(crate) fn renew(&self, headers: &HeaderMap) {
+        if let Some(source) = self.source.get().and_then(Weak::upgrade) {
+            source.renew(headers);
+        }
     }
 
     /// Forgets the stream, unless somebody attached to it just now.

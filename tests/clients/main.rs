@@ -18,6 +18,7 @@
 
 mod harness;
 
+mod access;
 mod anthropic;
 mod backends;
 mod browser;

@@ -3,6 +3,7 @@
 // A test may fail anywhere; the lint exempts only functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod binary;
 mod edge;
 mod journal;

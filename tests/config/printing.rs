@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{
-    Balance, DiskJournal, DiskSync, Drain, JournalSettings, Limits, Listener, Networks,
+    Access, Balance, DiskJournal, DiskSync, Drain, JournalSettings, Limits, Listener, Networks,
     OnJournalLoss, Operations, RedisJournal, RedisTopology, Route, Upstream,
 };
 use tower_sse::resume::settings::{
@@ -59,6 +59,9 @@ routes:
     upstream: "http://127.0.0.1:3000"
     rate_limit: []
     upgrade: ["websocket"]
+    cors: ~
+    jwt: ~
+    forward_auth: ~
     sse:
       mode: auto
       key:
@@ -317,6 +320,7 @@ fn route(upstreams: Vec<String>) -> impl Strategy<Value = Route> {
                 upstream,
                 rate_limit: Vec::new(),
                 upgrade: vec!["websocket".to_owned()],
+                access: Access::default(),
                 sse,
             }
         })

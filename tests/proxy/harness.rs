@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_sse::proxy::config::model::{
-    Config, Drain, JournalSettings, Limits, Listener, Networks, Operations, Route, Tls, Upstream,
+    Access, Config, Drain, JournalSettings, Limits, Listener, Networks, Operations, Route, Tls,
+    Upstream,
 };
 use tower_sse::proxy::{Control, Server};
 use tower_sse::resume::settings::Settings;
@@ -91,6 +92,7 @@ pub(crate) fn route(path: &str, upstream: &str) -> Route {
         upstream: upstream.to_owned(),
         rate_limit: Vec::new(),
         upgrade: vec!["websocket".to_owned()],
+        access: Access::default(),
         sse: Settings::default(),
     }
 }

@@ -13,6 +13,7 @@ mod process;
 #[path = "../support/upstream.rs"]
 mod upstream;
 
+mod access;
 mod access_log;
 mod acme;
 mod admin;

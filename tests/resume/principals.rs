@@ -3,6 +3,7 @@
 use http::HeaderName;
 use http::request::Builder;
 use tower_sse::SseLayer;
+use tower_sse::resume::Claims;
 use tower_sse::resume::profile::Profile;
 use tower_sse::resume::settings::Credential;
 
@@ -173,4 +174,23 @@ async fn a_profile_knows_where_its_services_look_for_a_key() {
         assert_eq!(back("bob").await.status(), 410, "{profile:?}, {header}");
         assert_eq!(back("alice").await.status(), 200, "{profile:?}, {header}");
     }
+}
+
+/// A token that is renewed is another header and the same person.
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_who_somebody_is_whatever_the_token() {
+    let layer = SseLayer::new().principal([Credential::Claim("sub".into())]);
+    let as_of = |ask: Builder, sub: &str, token: &str| {
+        let claims: Claims = [("sub", sub)].into_iter().collect();
+        ask.extension(claims).header("authorization", token)
+    };
+    let upstream = Upstream::piped();
+    let app = App::new(&layer, &upstream);
+    let a = as_of(get("/e"), "a", "token 1");
+    let id = stream_of_a(&app, &upstream, a, "u1").await;
+    let back = |sub, token| app.send(as_of(with_id(get("/e"), &id), sub, token));
+    assert_eq!(back("a", "token 2").await.resumed(), "exact");
+    assert_ne!(back("b", "token 1").await.resumed(), "exact");
+    let without = with_id(get("/e"), &id).header("authorization", "token 1");
+    assert_ne!(app.send(without).await.resumed(), "exact");
 }

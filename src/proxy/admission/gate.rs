@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::ACCEPT;
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use memchr::memmem;
 
 use super::super::config::model::{Per, Route};
@@ -45,24 +45,37 @@ impl RouteGate {
         }
     }
 
-    /// Lets a request through, or not. One that asks for a stream takes its
-    /// places now, so that nothing is asked upstream in vain.
+    /// Lets a request of an address through, or not, before anything is done
+    /// for it.
+    pub(crate) fn knock<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        if self.rates.is_empty() {
+            return Ok(());
+        }
+        self.counted(self.rate(Per::Address, address(request)))
+    }
+
+    /// Lets a request through, or not, when it is known whose it is. One that
+    /// asks for a stream takes its places now, so that nothing is asked upstream
+    /// in vain.
     pub(crate) fn admit<B>(&self, request: &Request<B>, upgrades: bool) -> Result<Ticket, Refusal> {
         let limits = &self.admission.limits;
         let places = limits.streams_per_address.or(limits.streams_per_principal);
         if self.rates.is_empty() && places.is_none() {
             return Ok(Ticket::default());
         }
-        let peer = request.extensions().get::<Peer>();
-        let address = peer.map(|peer| Who::Address(block(peer.client)));
-        let principal = self.principal(request.headers());
-        let admitted = self.rate(address, principal).and_then(|()| {
+        let address = address(request);
+        let principal = self.principal(request);
+        let admitted = self.rate(Per::Principal, principal.or(address));
+        self.counted(admitted.and_then(|()| {
             let mut ticket = self.ticket(address, principal);
             if upgrades || may_become_a_stream(request) {
                 self.reserve(&mut ticket)?;
             }
             Ok(ticket)
-        });
+        }))
+    }
+
+    fn counted<T>(&self, admitted: Result<T, Refusal>) -> Result<T, Refusal> {
         admitted.inspect_err(|refusal| self.admission.refusals.count(refusal.reason))
     }
 
@@ -75,23 +88,24 @@ impl RouteGate {
     ) -> Result<Vec<Permit>, Refusal> {
         if is_stream && ticket.places.is_empty() {
             let reserved = self.reserve(&mut ticket);
-            reserved.inspect_err(|refusal| self.admission.refusals.count(refusal.reason))?;
+            self.counted(reserved)?;
         }
         Ok(if is_stream { ticket.places } else { Vec::new() })
     }
 
-    fn principal(&self, headers: &HeaderMap) -> Option<Who> {
-        let principal = self.engine.principal_of(&self.settings, headers);
+    fn principal<B>(&self, request: &Request<B>) -> Option<Who> {
+        let claims = request.extensions().get();
+        let headers = request.headers();
+        let principal = self.engine.principal_of(&self.settings, headers, claims);
         principal.map(Who::Principal)
     }
 
-    fn rate(&self, address: Option<Who>, principal: Option<Who>) -> Result<(), Refusal> {
-        for (per, rates) in &self.rates {
-            let who = match per {
-                Per::Address => address,
-                Per::Principal => principal.or(address),
-            };
-            let Some(who) = who else { continue };
+    /// Takes the request off one kind of allowances.
+    fn rate(&self, kind: Per, who: Option<Who>) -> Result<(), Refusal> {
+        let Some(who) = who else {
+            return Ok(());
+        };
+        for (_, rates) in self.rates.iter().filter(|(per, _)| *per == kind) {
             rates.take(who).map_err(|wait| {
                 let wait = wait.saturating_add(Duration::from_millis(999)).as_secs();
                 Refusal::retried_after(Reason::Rate, wait)
@@ -127,6 +141,11 @@ impl RouteGate {
         }
         Ok(())
     }
+}
+
+fn address<B>(request: &Request<B>) -> Option<Who> {
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|peer| Who::Address(block(peer.client)))
 }
 
 /// Whether a request asks for a stream, or may be answered with one and must

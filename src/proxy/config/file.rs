@@ -50,7 +50,7 @@ pub(super) fn read(root: &Node, folder: &Path) -> Result<Config> {
     let mut upstreams = top
         .read("upstreams", |node| upstream::read_all(node, folder))?
         .unwrap_or_default();
-    let routes = route::read_all(root, &top, &mut upstreams)?;
+    let routes = route::read_all(root, &top, &mut upstreams, folder)?;
 
     let config = Config {
         listeners: listeners.unwrap_or_else(default_listeners),

@@ -24,6 +24,7 @@
 //! the [`model`] (`file` for the top level, one module per block), and the model
 //! can be `print`ed as a file again.
 
+mod access;
 mod answer;
 mod environment;
 mod error;

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use http::{Method, Uri};
 
+pub use super::access::{
+    Access, AllowedHeaders, Cors, ForwardAuth, Jwt, JwtKey, KeySource, Origin, Origins,
+};
 pub use super::network::Networks;
 pub use super::operation::{AccessFormat, AccessLog, Operations, Reload};
 pub use super::secret::Secret;
@@ -250,6 +253,8 @@ pub struct Route {
     pub rate_limit: Vec<RateLimit>,
     /// Protocols that a connection may be upgraded to. Default `websocket`.
     pub upgrade: Vec<String>,
+    /// Who may use it.
+    pub access: Access,
     /// Stream settings, defaults applied.
     pub sse: Settings,
 }

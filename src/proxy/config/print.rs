@@ -7,7 +7,7 @@ use super::model::{
     RedisTopology, Route,
 };
 use super::units::{format_duration, format_range, format_size};
-use super::{answer, journal, operation, rate, sse, tls, upstream, warning};
+use super::{access, answer, journal, operation, rate, sse, tls, upstream, warning};
 use crate::resume::settings::{BufferSettings, KeySettings, NameSource, Settings};
 use crate::stream::policy::{Join, Linger, Marker};
 
@@ -173,6 +173,7 @@ fn print_route(page: &mut Page, route: &Route) {
     );
     let upgrade = route.upgrade.iter().map(|protocol| quote(protocol));
     page.pair(2, "upgrade", &list(upgrade));
+    access::print(page, &route.access);
     page.line(2, "sse:");
     print_identity(page, &route.sse);
     print_answers(page, &route.sse);

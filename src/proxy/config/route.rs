@@ -1,11 +1,13 @@
 //! `routes`, and the `defaults` that merge under them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use http::Method;
 
+use super::access;
 use super::error::ConfigError;
-use super::model::{Route, Upstream};
+use super::model::{Access, Route, Upstream};
 use super::rate;
 use super::section::Section;
 use super::sse;
@@ -44,6 +46,7 @@ pub(super) fn read_all(
     root: &Node,
     top: &Section<'_>,
     upstreams: &mut BTreeMap<String, Upstream>,
+    folder: &Path,
 ) -> Result<Vec<Route>> {
     let defaults = top.get("defaults");
     if let Some(node) = defaults {
@@ -59,7 +62,7 @@ pub(super) fn read_all(
     }
     items
         .iter()
-        .map(|item| read(item, defaults, upstreams))
+        .map(|item| read(item, defaults, upstreams, folder))
         .collect()
 }
 
@@ -72,6 +75,7 @@ pub(super) fn everything(upstream: String) -> Route {
         upstream,
         rate_limit: Vec::new(),
         upgrade: rate::default_upgrades(),
+        access: Access::default(),
         sse: Settings::default(),
     }
 }
@@ -80,8 +84,10 @@ fn read(
     node: &Node,
     defaults: Option<&Node>,
     upstreams: &mut BTreeMap<String, Upstream>,
+    folder: &Path,
 ) -> Result<Route> {
-    let section = Section::open(node, &KEYS)?;
+    let known: Vec<&str> = KEYS.iter().chain(&access::KEYS).copied().collect();
+    let section = Section::open(node, &known)?;
     let Some(path) = section.read("path", path)? else {
         return Err(node.error("has no `path`; write one, such as / for everything"));
     };
@@ -95,7 +101,9 @@ fn read(
     };
     let upstream = target_of(target, upstreams)?;
     let layers: Vec<&Node> = defaults.into_iter().chain(section.get("sse")).collect();
-    let sse = sse::read(&layers)?;
+    let mut sse = sse::read(&layers)?;
+    let access = access::read(&section, folder)?;
+    access::fit(&access, &section, sse::written_principal(&layers), &mut sse)?;
     if let (Mode::Shared, Some(listed), Some(at)) = (sse.mode, &methods, section.get("methods"))
         && !listed.contains(&Method::GET)
     {
@@ -113,6 +121,7 @@ fn read(
             .read_or_off("rate_limit", rate::read)?
             .unwrap_or_default(),
         upgrade: rate::upgrades(&section)?,
+        access,
         sse,
     };
     reaches_its_streams(&route, section.get("sse").unwrap_or(node))?;
@@ -226,7 +235,7 @@ fn host(node: &Node) -> Result<String> {
     )))
 }
 
-fn methods(node: &Node) -> Result<Vec<Method>> {
+pub(super) fn methods(node: &Node) -> Result<Vec<Method>> {
     let items = node.items()?;
     if items.is_empty() {
         return Err(node.error("is empty and would match nothing; list methods, or remove the key"));

@@ -89,6 +89,11 @@ pub(super) fn read(layers: &[&Node]) -> Result<Settings> {
     Ok(settings)
 }
 
+/// Where the layers say what makes up the principal, if one of them does.
+pub(super) fn written_principal<'a>(layers: &'a [&'a Node]) -> Option<&'a Node> {
+    Written(layers).find("principal", None)
+}
+
 /// Sets what a layer says and leaves the rest.
 fn apply(node: &Node, settings: &mut Settings) -> Result<()> {
     let known: Vec<&str> = KEYS.iter().chain(&answer::KEYS).copied().collect();
@@ -326,6 +331,12 @@ fn credential(node: &Node) -> Result<Credential> {
                 "{} names no cookie; write \"cookie:session\" with the cookie's name",
                 node.shown()
             ))),
+        };
+    }
+    if let Some(name) = text.strip_prefix("claim:") {
+        return match name {
+            "" => Err(node.error("names no claim; write \"claim:sub\" with the claim's name")),
+            name => Ok(Credential::Claim(name.to_owned())),
         };
     }
     if text.eq_ignore_ascii_case("cookie") {

@@ -3,6 +3,7 @@
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
 
+use super::access;
 use super::model::{Config, Route};
 use super::tls;
 use crate::resume::settings::{Credential, Mode, Settings};
@@ -18,6 +19,7 @@ pub(super) fn all(config: &Config) -> Vec<String> {
         warnings.extend(stripped_credentials(&route.sse, &key));
         warnings.extend(named_by_credential(&route.sse, &key));
         warnings.extend(bearer_ids(&route.sse, &key));
+        warnings.extend(access::warnings(&route.access, &key));
     }
     warnings
 }
@@ -91,6 +93,8 @@ fn stripped_credentials(sse: &Settings, key: &str) -> Vec<String> {
         let header = match credential {
             Credential::Header(name) => name,
             Credential::Cookie(_) => &COOKIE,
+            // Of the token, which is stripped or checked for each client.
+            Credential::Claim(_) => return false,
         };
         !sse.key.headers.contains(header)
     });
@@ -139,5 +143,6 @@ pub(super) fn name(credential: &Credential) -> String {
     match credential {
         Credential::Header(name) => name.as_str().to_owned(),
         Credential::Cookie(name) => format!("cookie:{name}"),
+        Credential::Claim(name) => format!("claim:{name}"),
     }
 }

@@ -62,7 +62,7 @@ pub struct DialTimeout;
 impl Dial {
     /// Connects to the servers of `upstream` as it says, and counts it.
     pub fn new(upstream: &Upstream, metrics: ConnectMetrics) -> Result<Self, TrustError> {
-        let tls = client_tls(upstream)?;
+        let tls = client_tls(&upstream.servers, upstream.tls.as_ref())?;
         let mut tcp =
             HttpConnector::new_with_resolver(Names::new(GaiResolver::new(), upstream.resolve));
         tcp.enforce_http(false);

@@ -159,7 +159,8 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
         .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-fn forwarded(headers: &mut HeaderMap, peer: Peer, host: Option<&HeaderValue>) {
+/// Adds the client to those that the headers say a request came by.
+pub(crate) fn forwarded(headers: &mut HeaderMap, peer: Peer, host: Option<&HeaderValue>) {
     // A dual-stack socket shows IPv4 clients as ::ffff:a.b.c.d.
     let ip = peer.addr.ip().to_canonical();
     let proto = if peer.tls { "https" } else { "http" };

@@ -6,13 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http::Uri;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use crate::proxy::config::model::{Identity, Upstream, UpstreamTls};
+use crate::proxy::config::model::{Identity, UpstreamTls};
 
 /// Why an upstream's TLS could not be set up.
 #[derive(Debug)]
@@ -23,13 +24,16 @@ pub enum TrustError {
     File(PathBuf, Box<dyn Error + Send + Sync>),
 }
 
-/// TLS as `upstream` says. Without `https` servers no authority is needed.
+/// TLS towards these servers. Without `https` no authority is needed.
 ///
 /// The system's authorities are those of `SSL_CERT_FILE` and `SSL_CERT_DIR`,
 /// where these are set.
-pub(super) fn client_tls(upstream: &Upstream) -> Result<ClientConfig, TrustError> {
+pub(crate) fn client_tls(
+    servers: &[Uri],
+    settings: Option<&UpstreamTls>,
+) -> Result<ClientConfig, TrustError> {
     let usual = UpstreamTls::default();
-    let tls = upstream.tls.as_ref().unwrap_or(&usual);
+    let tls = settings.unwrap_or(&usual);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -39,7 +43,6 @@ pub(super) fn client_tls(upstream: &Upstream) -> Result<ClientConfig, TrustError
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
     } else {
-        let servers = &upstream.servers;
         let https = servers.iter().any(|uri| uri.scheme_str() == Some("https"));
         let roots = match &tls.ca {
             Some(file) => authorities(file)?,

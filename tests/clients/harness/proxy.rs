@@ -25,7 +25,13 @@ impl Proxy {
     /// All paths lead to `upstream`; `sse` is the inside of the route's block,
     /// as in `heartbeat: 100ms, linger: 5s`.
     pub(crate) async fn start(upstream: &str, sse: &str) -> Self {
-        Self::listening("{ address: 127.0.0.1:0 }", upstream, sse, Scratch::new()).await
+        Self::with_route(upstream, "", sse).await
+    }
+
+    /// The same with more of the route: whole lines, four spaces in.
+    pub(crate) async fn with_route(upstream: &str, route: &str, sse: &str) -> Self {
+        let listener = "{ address: 127.0.0.1:0 }";
+        Self::listening(listener, upstream, route, sse, Scratch::new()).await
     }
 
     pub(crate) async fn start_tls(tls: &Tls, upstream: &str, sse: &str) -> Self {
@@ -37,10 +43,16 @@ impl Proxy {
             certificate.display(),
             key.display(),
         );
-        Self::listening(&listener, upstream, sse, scratch).await
+        Self::listening(&listener, upstream, "", sse, scratch).await
     }
 
-    async fn listening(listener: &str, upstream: &str, sse: &str, scratch: Scratch) -> Self {
+    async fn listening(
+        listener: &str,
+        upstream: &str,
+        route: &str,
+        sse: &str,
+        scratch: Scratch,
+    ) -> Self {
         // A lost backend is sought again at once, so that tests do not wait.
         let yaml = format!(
             "listeners:
@@ -48,7 +60,7 @@ impl Proxy {
 routes:
   - path: /
     upstream: {upstream}
-    sse: {{ reconnect: {{ initial: 20ms, max: 100ms }}, {sse} }}
+{route}    sse: {{ reconnect: {{ initial: 20ms, max: 100ms }}, {sse} }}
 "
         );
         let mut command = Command::new(env!("CARGO_BIN_EXE_sse-proxy"));

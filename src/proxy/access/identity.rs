@@ -1,0 +1,105 @@
+//! Headers that tell an upstream who somebody is.
+
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The headers that only the proxy may set.
+#[derive(Debug)]
+pub(super) struct Identity {
+    names: Vec<String>,
+}
+
+impl Identity {
+    pub(super) fn new(names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let names = names.into_iter().map(|name| folded(&name));
+        Self {
+            names: names.collect(),
+        }
+    }
+
+    /// Takes them out of a client's request, with all that could pass for them.
+    pub(super) fn strip(&self, headers: &mut HeaderMap) {
+        if self.names.is_empty() {
+            return;
+        }
+        let ours = |name: &&HeaderName| self.names.contains(&folded(name));
+        let claimed: Vec<_> = headers.keys().filter(ours).cloned().collect();
+        for name in claimed {
+            headers.remove(name);
+        }
+        keep_known_options(headers);
+    }
+}
+
+/// To many backends `X_User` and `X-User` are one.
+fn folded(name: &HeaderName) -> String {
+    name.as_str().replace('_', "-")
+}
+
+/// What `Connection` names does not go upstream. A client could name a header
+/// that is yet to be set, and so be nobody to the upstream; what it named of its
+/// own is gone already.
+fn keep_known_options(headers: &mut HeaderMap) {
+    const KNOWN: [&str; 4] = ["close", "keep-alive", "te", "upgrade"];
+    let named: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
+    headers.remove(CONNECTION);
+    let options = named
+        .iter()
+        .flat_map(|v| v.as_bytes().split(|b| *b == b','));
+    for option in options.map(<[u8]>::trim_ascii) {
+        if KNOWN
+            .iter()
+            .any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
+            && let Ok(option) = HeaderValue::from_bytes(option)
+        {
+            headers.append(CONNECTION, option);
+        }
+    }
+}
+
+/// Says who somebody is.
+pub(super) fn tell(headers: &mut HeaderMap, told: Vec<(HeaderName, HeaderValue)>) {
+    for (name, value) in told {
+        headers.append(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_says_who_somebody_is() {
+        let identity = Identity::new([HeaderName::from_static("x-user")]);
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-user", "root"),
+            ("x-user", "root"),
+            ("x_user", "root"),
+            ("x-user-agent", "kept"),
+            ("connection", "X-User, Upgrade"),
+        ] {
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        identity.strip(&mut headers);
+        let user = HeaderValue::from_static("alice");
+        tell(
+            &mut headers,
+            vec![(HeaderName::from_static("x-user"), user)],
+        );
+        let mut left: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        left.sort_unstable();
+        let expected = [
+            ("connection", "Upgrade"),
+            ("x-user", "alice"),
+            ("x-user-agent", "kept"),
+        ];
+        assert_eq!(left, expected);
+    }
+}
