@@ -16,6 +16,7 @@
 pub mod admin;
 pub mod arguments;
 pub mod balance;
+mod compress;
 pub mod config;
 mod connection;
 pub mod demo;

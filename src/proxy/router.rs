@@ -18,11 +18,14 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use tower_http::compression::CompressionBody;
 use tower_service::Service;
 
+use super::compress;
 use super::config::model;
 use super::forward::{Forward, ForwardBody, ForwardError, strip_named};
 use super::rescue::text;
+use crate::resume::settings::Coding;
 use crate::resume::{RequestBody, SseBody, SseService};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -40,6 +43,7 @@ pub(crate) struct Router {
 pub(crate) struct Route {
     matcher: Matcher,
     service: RouteService,
+    compress: Option<Coding>,
 }
 
 /// What a route matches.
@@ -62,6 +66,8 @@ pin_project! {
     #[project = KindProj]
     enum Kind {
         Routed { #[pin] body: SseBody<ForwardBody> },
+        // Boxed: it is the rarer, and larger.
+        Compressed { body: Pin<Box<CompressionBody<SseBody<ForwardBody>>>> },
         Text { body: Full<Bytes> },
     }
 }
@@ -117,9 +123,14 @@ impl Service<Request<Incoming>> for Router {
             Ok(Some(route)) => {
                 tracing::Span::current().record("route", route.matcher.path.as_str());
                 let mut service = route.service.clone();
+                let coding = route.compress;
                 strip_named(request.headers_mut());
                 return Box::pin(async move {
                     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+                    if let Some(coding) = coding {
+                        let response = compress::call(coding, service, request).await?;
+                        return Ok(response.map(RouteBody::compressed));
+                    }
                     let response = service.call(request).await?;
                     Ok(response.map(RouteBody::routed))
                 });
@@ -150,6 +161,7 @@ impl Route {
                 methods: route.methods.clone(),
             },
             service,
+            compress: route.compress,
         }
     }
 }
@@ -249,6 +261,17 @@ impl RouteBody {
             kind: Kind::Routed { body },
         }
     }
+
+    fn compressed(answer: compress::Answer<SseBody<ForwardBody>>) -> Self {
+        match answer {
+            compress::Answer::Plain(body) => Self::routed(body),
+            compress::Answer::Compressed(body) => Self {
+                kind: Kind::Compressed {
+                    body: Box::pin(body),
+                },
+            },
+        }
+    }
 }
 
 impl From<Full<Bytes>> for RouteBody {
@@ -269,6 +292,7 @@ impl Body for RouteBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
             KindProj::Routed { body } => body.poll_frame(cx),
+            KindProj::Compressed { body } => body.as_mut().poll_frame(cx),
             KindProj::Text { body } => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
@@ -279,6 +303,7 @@ impl Body for RouteBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Routed { body } => body.is_end_stream(),
+            Kind::Compressed { body } => body.is_end_stream(),
             Kind::Text { body } => body.is_end_stream(),
         }
     }
@@ -286,6 +311,7 @@ impl Body for RouteBody {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Routed { body } => body.size_hint(),
+            Kind::Compressed { body } => body.size_hint(),
             Kind::Text { body } => body.size_hint(),
         }
     }

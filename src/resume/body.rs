@@ -13,7 +13,9 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Span;
 
-use crate::log::{Ending, Next, Reader};
+use super::packer::Packer;
+use super::settings::Coding;
+use crate::log::{Chunk, Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::stream::gap_comment;
 use crate::stream::source::BoxError;
@@ -234,6 +236,8 @@ pub(super) struct Live {
     cut: Option<BoxError>,
     /// Set when the process is going down: when to end, cleanly.
     close: Option<Pin<Box<Sleep>>>,
+    /// What compresses it, if anything does.
+    packer: Option<Box<Packer>>,
     /// The request's. To enter it for each event would cost more than the rest.
     span: Span,
 }
@@ -246,9 +250,15 @@ impl Live {
         retry: Option<Bytes>,
         heartbeat: Duration,
         observer: Arc<dyn Observer>,
+        coding: Option<Coding>,
     ) -> Self {
+        let packer = coding.map(|coding| Box::new(Packer::new(coding)));
         Self {
-            reader,
+            reader: match packer {
+                Some(_) => reader.by_unit(),
+                None => reader,
+            },
+            packer,
             subscription,
             prelude: Some(prelude),
             retry,
@@ -260,9 +270,32 @@ impl Live {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poller<Bytes> {
+        if self.packer.as_ref().is_some_and(|p| p.has_ended()) {
+            return Poll::Ready(None);
+        }
+        let part = ready!(self.poll_part(cx));
+        let Some(packer) = &mut self.packer else {
+            return Poll::Ready(part.map(|part| part.map(Part::plain)));
+        };
+        Poll::Ready(match part {
+            Some(Ok(Part::Own(own))) => Some(Ok(packer.own(&own))),
+            Some(Ok(Part::Blocks(retry, chunk))) => {
+                let observer = &*self.pace.observer;
+                Some(Ok(packer.blocks(
+                    &retry.unwrap_or_default(),
+                    &chunk,
+                    observer,
+                )))
+            }
+            Some(Err(cut)) => Some(Err(cut)),
+            None => packer.end().map(Ok),
+        })
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poller<Part> {
         if let Some(prelude) = self.prelude.take() {
             self.pace.wrote();
-            return Poll::Ready(Some(Ok(prelude)));
+            return Poll::Ready(Some(Ok(Part::Own(prelude))));
         }
         if let Some(cut) = self.cut.take() {
             return Poll::Ready(Some(Err(cut)));
@@ -288,12 +321,15 @@ impl Live {
                     }
                     written => return Poll::Ready(written),
                 },
-                Poll::Pending => return self.pace.poll_beat(cx).map(|beat| Some(Ok(beat))),
+                Poll::Pending => {
+                    let beat = self.pace.poll_beat(cx);
+                    return beat.map(|beat| Some(Ok(Part::Own(beat))));
+                }
             }
         }
     }
 
-    fn write(&mut self, next: Next) -> Option<Result<Bytes, BoxError>> {
+    fn write(&mut self, next: Next) -> Option<Result<Part, BoxError>> {
         let observer = &self.pace.observer;
         match next {
             Next::Data {
@@ -306,17 +342,17 @@ impl Live {
                     observer.observe(Signal::Replayed(replayed));
                 }
                 self.pace.wrote();
-                Some(Ok(self.with_retry(chunk.bytes)))
+                Some(Ok(Part::Blocks(self.retry.take(), chunk)))
             }
             Next::Gap(lost) => {
                 let mut line = BytesMut::new();
                 write_gap(&mut line, GapReason::Upstream, lost);
                 self.pace.wrote();
-                Some(Ok(line.freeze()))
+                Some(Ok(Part::Own(line.freeze())))
             }
             Next::Comment(line) => {
                 self.pace.wrote();
-                Some(Ok(line))
+                Some(Ok(Part::Own(line)))
             }
             Next::Lagged(lost) => {
                 observer.observe(Signal::Gap(GapReason::Lagged));
@@ -331,12 +367,22 @@ impl Live {
             Next::CloseAt(_) | Next::Ended(Ending::Complete) => None,
         }
     }
+}
 
-    /// In one piece with the block it belongs to: a `retry:` alone before a
-    /// blank line would be an event to some clients.
-    fn with_retry(&mut self, blocks: Bytes) -> Bytes {
-        let Some(retry) = self.retry.take() else {
-            return blocks;
+/// What is written at once.
+enum Part {
+    /// What is this client's alone.
+    Own(Bytes),
+    /// Blocks, with the line of `retry:` before them if there is one. In one
+    /// piece: alone before a blank line it would be an event to some clients.
+    Blocks(Option<Bytes>, Chunk),
+}
+
+impl Part {
+    fn plain(self) -> Bytes {
+        let (retry, blocks) = match self {
+            Self::Own(bytes) | Self::Blocks(None, Chunk { bytes, .. }) => return bytes,
+            Self::Blocks(Some(retry), chunk) => (retry, chunk.bytes),
         };
         let mut joined = BytesMut::with_capacity(retry.len() + blocks.len());
         joined.extend_from_slice(&retry);

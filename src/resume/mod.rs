@@ -35,6 +35,7 @@
 
 mod attach;
 mod body;
+pub(crate) mod coding;
 mod control;
 mod cursor;
 mod engine;
@@ -46,6 +47,7 @@ mod mcp;
 mod name;
 mod open;
 mod opening;
+mod packer;
 mod policy;
 mod principal;
 pub mod profile;

@@ -9,11 +9,12 @@ use super::attach::{self, Client, Joined};
 use super::body::SseBody;
 use super::cursor::Cursor;
 use super::engine::Engine;
-use super::head::{self, Resumed, dress};
+use super::head::{self, Resumed};
 use super::mcp;
 use super::policy::policy;
 use super::principal::Principal;
 use super::route::Route;
+use super::settings::Coding;
 use crate::journal::{self, Replica};
 use crate::log::Position;
 use crate::observe::{GapReason, Signal};
@@ -88,6 +89,8 @@ pub(super) struct Opening {
     pub(super) draft: Draft,
     /// Whether it is asked for by GET.
     pub(super) get: bool,
+    /// The coding its first client takes it in.
+    pub(super) coding: Option<Coding>,
     /// What a request had that is to get the session its stream belongs to.
     pub(super) before_session: Option<HeaderMap>,
 }
@@ -143,6 +146,7 @@ impl Opening {
             route: &self.route,
             get: self.get,
             prime: self.draft.prime,
+            coding: self.coding,
         }
     }
 
@@ -238,13 +242,14 @@ impl Opening {
             claimed.fill(&stream);
         }
         tokio::spawn(pump.run());
-        dress(&mut head.headers, Some(resumed));
         let gap = self.draft.gap.map(|reason| (reason, None));
         let client = Client {
             route: &self.route,
             get: self.get,
             prime: self.draft.prime,
+            coding: self.coding,
         };
+        client.dress(&mut head.headers, Some(resumed));
         let body = client.body(subscription, attached, gap);
         Response::from_parts(head, body)
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod binary;
+mod compress;
 mod journal;
 mod mistakes;
 mod printing;

@@ -86,6 +86,7 @@ pub(crate) fn route(path: &str, upstream: &str) -> Route {
         methods: None,
         upstream: upstream.to_owned(),
         sse: Settings::default(),
+        compress: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Method, Uri};
 
 pub use super::secret::Secret;
-use crate::resume::settings::Settings;
+use crate::resume::settings::{Coding, Settings};
 
 /// A whole, valid `proxy.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +156,8 @@ pub struct Route {
     pub upstream: String,
     /// Stream settings, defaults applied.
     pub sse: Settings,
+    /// Compresses answers that are no event streams, for clients that accept it.
+    pub compress: Option<Coding>,
 }
 
 /// Where streams outlive their connections.

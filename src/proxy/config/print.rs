@@ -8,7 +8,7 @@ use super::model::{
 };
 use super::units::{format_duration, format_range, format_size};
 use super::{answer, journal, sse, upstream, warning};
-use crate::resume::settings::{BufferSettings, KeySettings, NameSource, Settings};
+use crate::resume::settings::{BufferSettings, Coding, KeySettings, NameSource, Settings};
 use crate::stream::policy::{Join, Linger, Marker};
 
 /// The whole configuration.
@@ -159,11 +159,16 @@ fn print_route(page: &mut Page, route: &Route) {
         &or_off(methods, |m| list(m.iter().map(ToString::to_string))),
     );
     page.pair(2, "upstream", &quote(&route.upstream));
+    page.pair(2, "compress", &coding(route.compress));
     page.line(2, "sse:");
     print_identity(page, &route.sse);
     print_answers(page, &route.sse);
     print_retention(page, &route.sse);
     print_supervision(page, &route.sse);
+}
+
+fn coding(coding: Option<Coding>) -> String {
+    or_off(coding.as_ref(), |c| word(&sse::CODINGS, c).into())
 }
 
 /// Whose stream it is and how it is named.
@@ -269,6 +274,7 @@ fn print_supervision(page: &mut Page, sse: &Settings) {
         "upstream_idle",
         &or_off(sse.upstream_idle, format_duration),
     );
+    page.pair(3, "compress", &coding(sse.compress));
 }
 
 // === YAML ===

@@ -14,7 +14,7 @@ use crate::resume::settings::{Mode, Settings};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-const KEYS: [&str; 5] = ["host", "path", "methods", "upstream", "sse"];
+const KEYS: [&str; 6] = ["host", "path", "methods", "upstream", "sse", "compress"];
 
 /// The methods a route can be limited to. CONNECT and TRACE are not forwarded.
 const METHODS: [(&str, Method); 7] = [
@@ -62,6 +62,7 @@ pub(super) fn everything(upstream: String) -> Route {
         methods: None,
         upstream,
         sse: Settings::default(),
+        compress: None,
     }
 }
 
@@ -99,6 +100,7 @@ fn read(
         methods,
         upstream,
         sse,
+        compress: section.read_or_off("compress", |n| n.word(&sse::CODINGS))?,
     };
     reaches_its_streams(&route, section.get("sse").unwrap_or(node))?;
     Ok(route)
