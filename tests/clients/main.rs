@@ -21,6 +21,7 @@ mod harness;
 mod anthropic;
 mod backends;
 mod browser;
+mod compress;
 mod curl;
 mod documentation;
 mod eventsource;
