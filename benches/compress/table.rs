@@ -17,27 +17,33 @@ pub(crate) struct Sample {
 /// The median of the rounds, and of their ratios to the first way's sample.
 pub(crate) fn print<const N: usize>(title: &str, rounds: &[[Sample; N]]) {
     println!("\n### {title}\n");
-    println!(
-        "| | CPU µs | × plain | bytes | × plain | p50 µs | × plain | p99 µs | × plain | KiB |"
-    );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+    println!("| | CPU µs | × plain | bytes | × plain | p50 µs | × plain | p99 µs | × plain |");
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
     for way in 0..N {
         let figure = |get: fn(&Sample) -> f64| {
             let value = median(rounds.iter().map(|round| get(&round[way])));
             let ratio = median(rounds.iter().map(|r| get(&r[way]) / get(&r[0])));
             format!("{value:.1} | {ratio:.2}")
         };
-        // Memory that an earlier round gave back does not show as growth.
-        let memory = rounds.iter().map(|round| round[way].memory);
         println!(
-            "| {} | {} | {} | {} | {} | {:.0} |",
+            "| {} | {} | {} | {} | {} |",
             rounds[0][way].way,
             figure(|s| s.processor),
             figure(|s| s.bytes),
             figure(|s| s.half),
             figure(|s| s.most),
-            memory.fold(0.0, f64::max),
         );
+    }
+}
+
+/// What a client takes, by the round that shows most: memory that an earlier one
+/// gave back does not show as growth.
+pub(crate) fn print_memory<const N: usize>(rounds: &[[Sample; N]]) {
+    println!();
+    for way in 0..N {
+        let memory = rounds.iter().map(|round| round[way].memory);
+        let most = memory.fold(0.0, f64::max);
+        println!("{}: {most:.0} KiB per client", rounds[0][way].way);
     }
 }
 

@@ -446,6 +446,7 @@ pub(super) fn held<R>(route: &Route, head: &Head) -> Response<SseBody<R>> {
     let mut response = Response::new(body);
     let mut headers = unpack(head);
     dress(&mut headers, None);
+    coding::declare(&mut headers, route.settings.compress, None);
     *response.headers_mut() = headers;
     response
 }
