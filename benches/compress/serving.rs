@@ -184,16 +184,16 @@ impl Crowd {
         let time = processor_time().saturating_sub(self.begun);
         let mut delays = self.seen.delays.take();
         delays.sort_unstable();
-        let at = |part: f64| {
-            let index = (delays.len() as f64 * part) as usize;
+        let at = |percent: usize| {
+            let index = delays.len() * percent / 100;
             delays.get(index).map_or(0.0, |d| d.as_secs_f64() * 1e6)
         };
         Sample {
             way: self.way.name(),
             processor: time.as_secs_f64() * 1e6 / count as f64,
             bytes: self.seen.bytes.get() as f64 / count as f64,
-            half: at(0.5),
-            most: at(0.99),
+            half: at(50),
+            most: at(99),
             memory: resident().saturating_sub(self.resident) as f64 / self.clients as f64,
         }
     }
@@ -289,7 +289,7 @@ fn readers() -> SocketAddr {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((socket, _)) = listener.accept().await {
                 tokio::task::spawn_local(async move {
-                    let mut sink = [0; 64 << 10];
+                    let mut sink = [0; 16 << 10];
                     while socket.readable().await.is_ok() {
                         if let Ok(0) = socket.try_read(&mut sink) {
                             break;

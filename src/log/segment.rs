@@ -40,9 +40,12 @@ pub(crate) struct Segment {
 struct Piece {
     start: u32,
     bytes: Bytes,
-    /// Other forms, if there are any.
-    forms: Option<Box<Vec<Kept>>>,
+    /// Other forms, if there are any: a pointer is what most streams pay.
+    forms: Option<Box<Forms>>,
 }
+
+#[derive(Debug, Default)]
+struct Forms(Vec<Kept>);
 
 /// A form of the blocks in a range, which counts from the segment's start.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Piece {
 
     /// The form of a range, kept for others; `None` if there is no room for it.
     fn form(&mut self, start: usize, end: usize, held: &Held) -> Option<Arc<Form>> {
-        let forms = self.forms.get_or_insert_default();
+        let Forms(forms) = &mut **self.forms.get_or_insert_default();
         let known = forms.iter().find(|k| (k.start, k.end) == (start, end));
         if let Some(known) = known {
             return Some(Arc::clone(&known.form));

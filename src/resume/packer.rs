@@ -50,7 +50,7 @@ mod gzip {
                 packed
             };
             let packed = match &chunk.form {
-                Some(form) => &form.get(make),
+                Some(form) => form.get(make),
                 None => &make(),
             };
             let member = self.member.as_mut();

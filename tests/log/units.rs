@@ -28,7 +28,7 @@ fn read(reader: &mut Reader, made: &AtomicUsize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Poll::Ready(Next::Data { chunk, .. }) = poll_idly(reader) {
         bytes.extend_from_slice(&chunk.bytes);
-        let form = chunk.form.expect("a place for a form");
+        let form = chunk.form.unwrap();
         let twice = form.get(|| {
             made.fetch_add(1, Ordering::Relaxed);
             chunk.bytes.iter().flat_map(|b| [*b, *b]).collect()
