@@ -42,8 +42,9 @@
 //! # Features
 //!
 //! None by default: the layer alone. `disk` and `redis` add journals, by which
-//! streams outlive the process and are shared by several. `proxy` adds the
-//! `proxy` module and the binary; `full` is everything.
+//! streams outlive the process and are shared by several. `gzip` compresses
+//! them, once for all who read them. `proxy` adds the `proxy` module and the
+//! binary; `full` is everything.
 
 pub mod journal;
 pub mod log;

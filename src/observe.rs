@@ -45,6 +45,13 @@ pub enum Signal {
     Gap(GapReason),
     /// The bytes retained for replay changed by this much.
     Buffered(i64),
+    /// Blocks were compressed, for one client or for all that read them.
+    Compressed {
+        /// Their bytes.
+        from: u64,
+        /// What became of them.
+        to: u64,
+    },
     /// A heartbeat was written to a client.
     Heartbeat,
     /// The journal could not keep what was published. What it did not keep, no

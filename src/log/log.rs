@@ -356,6 +356,8 @@ impl Log {
     ) -> Poll<Next> {
         let mut guard = self.state();
         let state = &mut *guard;
+        // Where one client reads, nobody else needs its form.
+        let several = told.by_unit && state.readers.len() > 1;
         let Some(own) = state.readers.get_mut(slot) else {
             return Poll::Ready(Next::Ended(Ending::Aborted("reader detached")));
         };
@@ -382,7 +384,12 @@ impl Log {
             told.comment = note.number;
             return Poll::Ready(Next::Comment(note.line.clone()));
         }
-        if let Some(chunk) = state.ring.read(cursor, CHUNK) {
+        let chunk = if told.by_unit {
+            state.ring.read_unit(cursor, several)
+        } else {
+            state.ring.read(cursor, CHUNK)
+        };
+        if let Some(chunk) = chunk {
             own.cursor = chunk.last;
             let room = state.room.take();
             drop(guard);
@@ -438,7 +445,12 @@ impl State {
 
     /// What changed since the last time.
     fn account(&mut self) -> i64 {
-        let before = std::mem::replace(&mut self.accounted, self.ring.bytes());
+        // One that is just being sent may outlive the last of the blocks.
+        let forms = match self.ring.bytes() {
+            0 => 0,
+            _ => self.ring.form_bytes(),
+        };
+        let before = std::mem::replace(&mut self.accounted, self.ring.bytes() + forms);
         let now = i64::try_from(self.accounted).unwrap_or(i64::MAX);
         now - i64::try_from(before).unwrap_or(i64::MAX)
     }

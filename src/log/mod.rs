@@ -16,10 +16,14 @@
 //! nothing, and one that falls off the oldest kept block is told by how much
 //! ([`Next::Lagged`]).
 //!
+//! Readers that need the blocks in another [`Form`] get them by *units*, whose
+//! ends are the same for all, so that each is made once.
+//!
 //! [`Ring`] is the memory itself, pure and without a lock; [`Log`] shares it.
 //! Time is an argument wherever age matters.
 
 mod batch;
+mod form;
 mod index;
 mod limits;
 #[expect(clippy::module_inception, reason = "the noun the reader looks for")]
@@ -31,6 +35,7 @@ mod segment;
 
 pub use self::log::{Attached, Ending, Hold, Log, Position};
 pub use batch::{Batch, Entry};
+pub use form::Form;
 pub use limits::Limits;
 pub use reader::{Next, Reader};
 pub use ring::{Chunk, Ring};

@@ -17,13 +17,15 @@ pub struct Reader {
     told: Told,
 }
 
-/// What a reader was told beside the blocks.
+/// How a reader reads, and what it was told beside the blocks.
 #[derive(Debug)]
 pub(super) struct Told {
     /// Number of the last upstream comment.
     pub(super) comment: u64,
     /// Position of the last gap.
     pub(super) gap: Option<u64>,
+    /// Whether it takes blocks by units.
+    pub(super) by_unit: bool,
 }
 
 /// What a reader gets next.
@@ -59,8 +61,19 @@ impl Reader {
             slot,
             cursor,
             came_at,
-            told: Told { comment, gap: None },
+            told: Told {
+                comment,
+                gap: None,
+                by_unit: false,
+            },
         }
+    }
+
+    /// From now on takes blocks by units, of which others, if there are any, may
+    /// need the same [form](super::Form).
+    pub fn by_unit(mut self) -> Self {
+        self.told.by_unit = true;
+        self
     }
 
     /// Position of the last block taken.

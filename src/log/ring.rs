@@ -1,9 +1,12 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::form::{Form, Held};
 use super::index::Index;
 use super::segment::Segment;
 use super::{Batch, Entry, Limits, Seam, SeamKind};
@@ -26,6 +29,8 @@ pub struct Ring {
     stamps: VecDeque<(u64, Instant)>,
     ids: Index,
     seams: VecDeque<Seam>,
+    /// What other forms of blocks take, once there were any.
+    held: Option<Held>,
 }
 
 /// Contiguous blocks, as they go to a client.
@@ -35,6 +40,9 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// Position of the last of them.
     pub last: u64,
+    /// A place for another form of them: only for readers
+    /// [by unit](super::Reader::by_unit), and where others may need it too.
+    pub form: Option<Arc<Form>>,
 }
 
 impl Ring {
@@ -49,6 +57,7 @@ impl Ring {
             stamps: VecDeque::new(),
             ids: Index::default(),
             seams: VecDeque::new(),
+            held: None,
         }
     }
 
@@ -79,6 +88,12 @@ impl Ring {
     /// Retained bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes that other forms of retained blocks take.
+    pub fn form_bytes(&self) -> usize {
+        let held = self.held.as_ref();
+        held.map_or(0, |held| held.load(Ordering::Relaxed))
     }
 
     /// Appends a batch, whose first position must be the next one.
@@ -227,7 +242,26 @@ impl Ring {
             self.segments.get(at.checked_sub(1)?)
         })?;
         let (bytes, last) = segment.read(seq, max, self.next_gap(seq));
-        Some(Chunk { bytes, last })
+        Some(Chunk {
+            bytes,
+            last,
+            form: None,
+        })
+    }
+
+    /// The same by units, which end in the same places for whoever reads; with
+    /// `keep`, a place for another form of the unit as well.
+    pub fn read_unit(&mut self, after: u64, keep: bool) -> Option<Chunk> {
+        let seq = after.checked_add(1)?;
+        if seq < self.oldest || seq >= self.next {
+            return None;
+        }
+        let until = self.next_gap(seq);
+        let at = self.segments.partition_point(|s| s.first() <= seq);
+        let segment = self.segments.get_mut(at.checked_sub(1)?)?;
+        let held = keep.then(|| &*self.held.get_or_insert_default());
+        let (bytes, last, form) = segment.read_unit(seq, until, held);
+        Some(Chunk { bytes, last, form })
     }
 
     /// What follows the cursor `after`, as it was appended: about `max` bytes,

@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use super::Batch;
+use super::form::{Form, Held};
 
 /// An open segment is sealed once it holds this much.
 pub(super) const SEAL_AT: usize = 64 << 10;
@@ -8,6 +11,15 @@ pub(super) const SEAL_AT: usize = 64 << 10;
 /// This many pieces are merged into one as they gather, so that a reader in an
 /// open segment needs few reads and a byte is copied at most twice more.
 const MERGE: usize = 16;
+
+/// Where readers share another form of the blocks, a unit of them ends with the
+/// block that reaches a multiple of this. Large units make small forms; a reader
+/// that begins in the middle of one makes a form of what is left for itself.
+const UNIT: usize = 16 << 10;
+
+/// Forms kept for one piece: of its units, and of rests of them for readers that
+/// return to the same place.
+const FORMS: usize = 16;
 
 /// A run of consecutive blocks.
 ///
@@ -28,6 +40,52 @@ pub(crate) struct Segment {
 struct Piece {
     start: u32,
     bytes: Bytes,
+    /// Other forms, if there are any: a pointer is what most streams pay.
+    forms: Option<Box<Forms>>,
+}
+
+#[derive(Debug, Default)]
+struct Forms(Vec<Kept>);
+
+/// A form of the blocks in a range, which counts from the segment's start.
+#[derive(Debug)]
+struct Kept {
+    start: usize,
+    end: usize,
+    form: Arc<Form>,
+}
+
+impl Piece {
+    fn new(start: u32, bytes: Bytes) -> Self {
+        Self {
+            start,
+            bytes,
+            forms: None,
+        }
+    }
+
+    fn end(&self) -> usize {
+        self.start as usize + self.bytes.len()
+    }
+
+    /// The form of a range, kept for others; `None` if there is no room for it.
+    fn form(&mut self, start: usize, end: usize, held: &Held) -> Option<Arc<Form>> {
+        let Forms(forms) = &mut **self.forms.get_or_insert_default();
+        let known = forms.iter().find(|k| (k.start, k.end) == (start, end));
+        if let Some(known) = known {
+            return Some(Arc::clone(&known.form));
+        }
+        if forms.len() >= FORMS {
+            return None;
+        }
+        let form = Arc::new(Form::new(Arc::clone(held)));
+        forms.push(Kept {
+            start,
+            end,
+            form: Arc::clone(&form),
+        });
+        Some(form)
+    }
 }
 
 impl Segment {
@@ -64,10 +122,7 @@ impl Segment {
         let base = u32::try_from(start).unwrap_or(u32::MAX);
         self.ends
             .extend(batch.entries.iter().map(|entry| base + entry.end));
-        self.pieces.push(Piece {
-            start: base,
-            bytes: batch.bytes.clone(),
-        });
+        self.pieces.push(Piece::new(base, batch.bytes.clone()));
         if self.len() >= SEAL_AT {
             self.merge_from(0);
             self.ends.shrink_to_fit();
@@ -90,10 +145,7 @@ impl Segment {
         }
         let start = run[0].start;
         self.pieces.truncate(from);
-        self.pieces.push(Piece {
-            start,
-            bytes: joined.freeze(),
-        });
+        self.pieces.push(Piece::new(start, joined.freeze()));
     }
 
     /// Lets go of pieces with nothing from `seq` on, which must be in this
@@ -119,15 +171,15 @@ impl Segment {
         self.pieces.iter().map(|piece| piece.bytes.len()).sum()
     }
 
-    /// The piece with the byte at `start`: the last, for whoever keeps up.
+    /// Which piece has the byte at `start`: the last, for whoever keeps up.
     #[inline]
-    fn piece_at(&self, start: usize) -> &Piece {
+    fn piece_at(&self, start: usize) -> usize {
         let last = self.pieces.len() - 1;
         if self.pieces[last].start as usize <= start {
-            return &self.pieces[last];
+            return last;
         }
         let after = |piece: &Piece| piece.start as usize <= start;
-        &self.pieces[self.pieces.partition_point(after) - 1]
+        self.pieces.partition_point(after) - 1
     }
 
     #[inline]
@@ -158,9 +210,9 @@ impl Segment {
     pub(crate) fn read(&self, seq: u64, max: usize, until: u64) -> (Bytes, u64) {
         let index = self.index(seq);
         let start = self.start_of(index);
-        let piece = self.piece_at(start);
+        let piece = &self.pieces[self.piece_at(start)];
         let piece_start = piece.start as usize;
-        let piece_end = piece_start + piece.bytes.len();
+        let piece_end = piece.end();
 
         let limit = piece_end.min(start.saturating_add(max));
         let ends = &self.ends[index..];
@@ -175,5 +227,35 @@ impl Segment {
             piece.bytes.slice(start - piece_start..end - piece_start),
             self.first + last as u64,
         )
+    }
+
+    /// Whole blocks from `seq` on to the end of their unit, but none after
+    /// `until`, and the position of the last of them: the same for every reader
+    /// that comes by. With `held`, a place for another form of them as well, if
+    /// there is one.
+    pub(crate) fn read_unit(
+        &mut self,
+        seq: u64,
+        until: u64,
+        held: Option<&Held>,
+    ) -> (Bytes, u64, Option<Arc<Form>>) {
+        let index = self.index(seq);
+        let start = self.start_of(index);
+        let at = self.piece_at(start);
+        let piece_end = self.pieces[at].end();
+
+        let unit_end = (start / UNIT + 1) * UNIT;
+        let ends = &self.ends[index..];
+        let within = ends.partition_point(|end| (*end as usize) < unit_end);
+        let fitting = ends.partition_point(|end| *end as usize <= piece_end);
+        let wanted = usize::try_from(until.saturating_sub(seq)).unwrap_or(usize::MAX);
+        let last = index + within.min(fitting.saturating_sub(1)).min(wanted);
+        let end = self.ends[last] as usize;
+
+        let piece = &mut self.pieces[at];
+        let from = piece.start as usize;
+        let bytes = piece.bytes.slice(start - from..end - from);
+        let form = held.and_then(|held| piece.form(start, end, held));
+        (bytes, self.first + last as u64, form)
     }
 }

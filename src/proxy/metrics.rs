@@ -76,6 +76,8 @@ pub struct RouteMetrics {
     events_sent: Counter,
     events_replayed: Counter,
     heartbeats: Counter,
+    compressed_from: Counter,
+    compressed_to: Counter,
     /// In the order of [`GAP_REASONS`].
     gaps: [Counter; 5],
     not_durable: Gauge,
@@ -120,6 +122,8 @@ struct RouteFamilies {
     events_sent: Family<Labels, Counter>,
     events_replayed: Family<Labels, Counter>,
     heartbeats: Family<Labels, Counter>,
+    compressed_from: Family<Labels, Counter>,
+    compressed_to: Family<Labels, Counter>,
     gaps: Family<Labels, Counter>,
     not_durable: Family<Labels, Gauge>,
     journal_failures: Family<Labels, Counter>,
@@ -282,6 +286,8 @@ impl RouteFamilies {
                 "Of the events sent, those from the buffer",
             ),
             heartbeats: plain(r, "heartbeats", "Heartbeats to clients"),
+            compressed_from: plain(r, "compress_input_bytes", "Bytes of events compressed"),
+            compressed_to: plain(r, "compress_output_bytes", "What became of those bytes"),
             gaps: plain(r, "gaps", "Losses known or feared"),
             not_durable: plain(
                 r,
@@ -340,6 +346,8 @@ impl RouteFamilies {
             events_sent: self.events_sent.get_or_create_owned(&labels),
             events_replayed: self.events_replayed.get_or_create_owned(&labels),
             heartbeats: self.heartbeats.get_or_create_owned(&labels),
+            compressed_from: self.compressed_from.get_or_create_owned(&labels),
+            compressed_to: self.compressed_to.get_or_create_owned(&labels),
             gaps,
             not_durable: self.not_durable.get_or_create_owned(&labels),
             journal_failures: self.journal_failures.get_or_create_owned(&labels),
@@ -384,6 +392,10 @@ impl Observer for RouteMetrics {
             Signal::AnswerEnded { complete: true } => drop(self.answers_complete.inc()),
             Signal::AnswerEnded { complete: false } => drop(self.answers_cut.inc()),
             Signal::Heartbeat => drop(self.heartbeats.inc()),
+            Signal::Compressed { from, to } => {
+                self.compressed_from.inc_by(from);
+                self.compressed_to.inc_by(to);
+            }
             Signal::UpstreamHead(time) => self.head.observe(time.as_secs_f64()),
             Signal::UpstreamFirstByte(time) => self.first_byte.observe(time.as_secs_f64()),
         }

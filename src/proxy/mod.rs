@@ -24,6 +24,7 @@ pub mod arguments;
 mod arrival;
 mod assembly;
 pub mod balance;
+mod compress;
 pub mod config;
 mod connection;
 pub mod demo;

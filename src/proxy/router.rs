@@ -19,17 +19,20 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
+use tower_http::compression::CompressionBody;
 use tower_service::Service;
 
 use super::access::{Access, Expiry, Pass, Policy, preflight};
 use super::access_log::RouteTaken;
 use super::activity::{Busy, Terms};
 use super::admission::{ClientBody, RouteGate, Stay, Ticket};
+use super::compress;
 use super::config::model;
 use super::forward::{ForwardBody, ForwardError, Peer, Upgrading, strip_named};
 use super::rescue::text;
 use super::target::Target;
 use super::upgrade;
+use crate::resume::settings::Coding;
 use crate::resume::{RequestBody, SseBody, SseService, is_event_stream};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -58,6 +61,7 @@ pub(crate) struct Route {
     forward: RouteForward,
     access: Option<Arc<Access>>,
     origins: Option<Arc<Policy>>,
+    compress: Option<Coding>,
 }
 
 /// What is behind a route's access, for one request.
@@ -68,6 +72,7 @@ struct Behind {
     wish: Option<Upgrading>,
     busy: Option<Busy>,
     leave: Option<Instant>,
+    compress: Option<Coding>,
 }
 
 /// What a route matches.
@@ -93,6 +98,8 @@ pin_project! {
         Routed { #[pin] body: SseBody<ForwardBody> },
         Tunnel { #[pin] body: ForwardBody },
         Expiring { #[pin] body: SseBody<ForwardBody>, expiry: Expiry },
+        // Boxed: it is the rarer, and larger.
+        Compressed { body: Pin<Box<CompressionBody<SseBody<ForwardBody>>>> },
         Text { body: Full<Bytes> },
     }
 }
@@ -207,6 +214,7 @@ impl Route {
             forward,
             access: None,
             origins: None,
+            compress: route.compress,
         }
     }
 
@@ -235,6 +243,7 @@ impl Route {
             wish,
             busy,
             leave,
+            compress: self.compress,
         };
         let access = self.access.clone();
         Box::pin(async move {
@@ -290,19 +299,26 @@ impl Behind {
             return self.tunnel(request, wish, ticket).await;
         }
         std::future::poll_fn(|cx| self.service.poll_ready(cx)).await?;
-        let mut response = self.service.call(request).await?;
+        let mut response = match self.compress {
+            Some(coding) => compress::call(coding, self.service, request).await?,
+            None => self
+                .service
+                .call(request)
+                .await?
+                .map(compress::Answer::Plain),
+        };
         let is_stream = is_event_stream(response.status(), response.headers());
         let places = match self.gate.settle(ticket, is_stream) {
             Ok(places) => places,
             Err(refusal) => return Ok(refusal.response().map(RouteBody::from)),
         };
-        let leave = self.leave.filter(|_| response.body().may_end_early());
+        let leave = match response.body() {
+            compress::Answer::Plain(body) => self.leave.filter(|_| body.may_end_early()),
+            compress::Answer::Compressed(_) => None,
+        };
         let stay = Stay::new(places, self.busy, leave);
         let expiry = pass.finish(&mut response);
-        Ok(response.map(|body| match expiry {
-            None => RouteBody::new(Kind::Routed { body }, stay),
-            Some(expiry) => RouteBody::new(Kind::Expiring { body, expiry }, stay),
-        }))
+        Ok(response.map(|body| RouteBody::new(Kind::of(body, expiry), stay)))
     }
 
     /// Asks for another protocol, past the engine.
@@ -409,6 +425,27 @@ impl RouteBody {
     }
 }
 
+impl Kind {
+    fn of(answer: compress::Answer<SseBody<ForwardBody>>, expiry: Option<Expiry>) -> Self {
+        match (answer, expiry) {
+            (compress::Answer::Plain(body), None) => Self::Routed { body },
+            (compress::Answer::Plain(body), Some(expiry)) => Self::Expiring { body, expiry },
+            // No event stream, and so nothing that lasts.
+            (compress::Answer::Compressed(body), _) => Self::Compressed {
+                body: Box::pin(body),
+            },
+        }
+    }
+
+    /// See [`SseBody::end_early`].
+    fn end_early(self: Pin<&mut Self>, reason: &'static str) -> bool {
+        match self.project() {
+            KindProj::Routed { body } | KindProj::Expiring { body, .. } => body.end_early(reason),
+            _ => false,
+        }
+    }
+}
+
 impl From<Full<Bytes>> for RouteBody {
     fn from(body: Full<Bytes>) -> Self {
         Self::new(Kind::Text { body }, None)
@@ -423,9 +460,10 @@ impl Body for RouteBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.project();
+        let mut this = self.project();
         if let Some(stay) = this.stay
             && stay.poll_leave(cx).is_ready()
+            && !this.kind.as_mut().end_early("connection age")
         {
             return Poll::Ready(None);
         }
@@ -433,6 +471,7 @@ impl Body for RouteBody {
             KindProj::Routed { body } => body.poll_frame(cx),
             KindProj::Tunnel { body } => body.poll_frame(cx).map_err(Into::into),
             KindProj::Expiring { body, expiry } => expiry.poll_frame(body, cx),
+            KindProj::Compressed { body } => body.as_mut().poll_frame(cx),
             KindProj::Text { body } => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
@@ -444,6 +483,7 @@ impl Body for RouteBody {
         match &self.kind {
             Kind::Routed { body } | Kind::Expiring { body, .. } => body.is_end_stream(),
             Kind::Tunnel { body } => body.is_end_stream(),
+            Kind::Compressed { body } => body.is_end_stream(),
             Kind::Text { body } => body.is_end_stream(),
         }
     }
@@ -452,6 +492,7 @@ impl Body for RouteBody {
         match &self.kind {
             Kind::Routed { body } | Kind::Expiring { body, .. } => body.size_hint(),
             Kind::Tunnel { body } => body.size_hint(),
+            Kind::Compressed { body } => body.size_hint(),
             Kind::Text { body } => body.size_hint(),
         }
     }

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, VARY};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::{Live, SseBody, write_gap};
+use super::coding;
 use super::cursor::Cursor;
 use super::head::{Resumed, dress, unpack};
 use super::route::Route;
+use super::settings::Coding;
 use crate::log::{Attached, Ending, Position, Ring};
 use crate::observe::{GapReason, Signal};
 use crate::stream::gap_data;
@@ -33,6 +35,8 @@ pub(super) struct Client<'a> {
     /// It is to have an id to come back with before there is an event (MCP
     /// 2025-11-25, "Sending Messages to the Server").
     pub(super) prime: bool,
+    /// The coding it takes its stream in.
+    pub(super) coding: Option<Coding>,
 }
 
 /// What became of a client that came back to its stream.
@@ -217,10 +221,16 @@ impl Client<'_> {
             _ => Resumed::New,
         };
         let mut headers = unpack(&stream.head);
-        dress(&mut headers, Some(resumed));
+        self.dress(&mut headers, Some(resumed));
         let mut response = Response::new(self.body(subscription, attached, gap));
         *response.headers_mut() = headers;
         Outcome::Answer(response)
+    }
+
+    /// Makes a head fit for the body that this client is given.
+    pub(super) fn dress(self, headers: &mut HeaderMap, resumed: Option<Resumed>) {
+        dress(headers, resumed);
+        coding::declare(headers, self.route.settings.compress, self.coding);
     }
 
     /// The body of an attached client, with what it is told first.
@@ -272,6 +282,7 @@ impl Client<'_> {
             retry,
             self.route.settings.heartbeat,
             Arc::clone(&self.route.observer),
+            self.coding,
         ))
     }
 
@@ -305,11 +316,21 @@ impl Client<'_> {
             return Outcome::Answer(no_content(stream));
         }
         let mut headers = unpack(&stream.head);
-        dress(&mut headers, Some(Resumed::Exact));
         let body = match ending {
-            Ending::Complete => SseBody::empty(),
+            Ending::Complete => {
+                // Of nothing there is nothing to compress.
+                let plain = Client {
+                    coding: None,
+                    ..self
+                };
+                plain.dress(&mut headers, Some(Resumed::Exact));
+                SseBody::empty()
+            }
             Ending::Aborted(_) => match stream.attach(Position::Live) {
-                Some((subscription, attached)) => self.body(subscription, attached, None),
+                Some((subscription, attached)) => {
+                    self.dress(&mut headers, Some(Resumed::Exact));
+                    self.body(subscription, attached, None)
+                }
                 // A clean end would say that nothing is missing.
                 None => return Outcome::Afresh,
             },
@@ -425,6 +446,7 @@ pub(super) fn held<R>(route: &Route, head: &Head) -> Response<SseBody<R>> {
     let mut response = Response::new(body);
     let mut headers = unpack(head);
     dress(&mut headers, None);
+    coding::declare(&mut headers, route.settings.compress, None);
     *response.headers_mut() = headers;
     response
 }

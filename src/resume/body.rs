@@ -13,8 +13,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Span;
 
+use super::packer::Packer;
+use super::settings::Coding;
 use super::tally::Tally;
-use crate::log::{Ending, Next, Reader};
+use crate::log::{Chunk, Ending, Next, Reader};
 use crate::observe::{GapReason, Observer, Signal};
 use crate::stream::gap_comment;
 #[cfg(feature = "proxy")]
@@ -116,6 +118,19 @@ impl<B> SseBody<B> {
         match &self.kind {
             Kind::Live { live } => live.subscription.stream().policy.kind != StreamKind::OneShot,
             Kind::Held { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Has it end cleanly before its time, for this reason, in its next frames.
+    /// False where it has nothing to say before it ends.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn end_early(self: Pin<&mut Self>, reason: &'static str) -> bool {
+        match self.project().kind.project() {
+            KindProjection::Live { live } => {
+                live.leaving.get_or_insert(reason);
+                true
+            }
             _ => false,
         }
     }
@@ -255,8 +270,12 @@ pub(super) struct Live {
     cut: Option<BoxError>,
     /// Set when the process is going down: when to end, cleanly.
     close: Option<Pin<Box<Sleep>>>,
+    /// Why it is to end, cleanly, before its time.
+    leaving: Option<&'static str>,
     /// It has been told when to come back.
     parted: bool,
+    /// What compresses it, if anything does.
+    packer: Option<Box<Packer>>,
     /// The request's. To enter it for each event would cost more than the rest.
     span: Span,
     /// Where the client's share is counted, if anywhere.
@@ -271,15 +290,22 @@ impl Live {
         retry: Option<Bytes>,
         heartbeat: Duration,
         observer: Arc<dyn Observer>,
+        coding: Option<Coding>,
     ) -> Self {
+        let packer = coding.map(|coding| Box::new(Packer::new(coding)));
         Self {
-            reader,
+            reader: match packer {
+                Some(_) => reader.by_unit(),
+                None => reader,
+            },
+            packer,
             subscription,
             prelude: Some(prelude),
             retry,
             pace: Pace::new(heartbeat, observer),
             cut: None,
             close: None,
+            leaving: None,
             parted: false,
             span: Span::current(),
             tally: None,
@@ -287,19 +313,46 @@ impl Live {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poller<Bytes> {
+        if self.packer.as_ref().is_some_and(|p| p.has_ended()) {
+            return Poll::Ready(None);
+        }
+        let part = ready!(self.poll_part(cx));
+        let Some(packer) = &mut self.packer else {
+            return Poll::Ready(part.map(|part| part.map(Part::plain)));
+        };
+        Poll::Ready(match part {
+            Some(Ok(Part::Own(own))) => Some(Ok(packer.own(&own))),
+            Some(Ok(Part::Blocks(retry, chunk))) => {
+                let observer = &*self.pace.observer;
+                Some(Ok(packer.blocks(
+                    &retry.unwrap_or_default(),
+                    &chunk,
+                    observer,
+                )))
+            }
+            Some(Err(cut)) => Some(Err(cut)),
+            None => packer.end().map(Ok),
+        })
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poller<Part> {
         if let Some(prelude) = self.prelude.take() {
             self.pace.wrote();
-            return Poll::Ready(Some(Ok(prelude)));
+            return Poll::Ready(Some(Ok(Part::Own(prelude))));
         }
         if let Some(cut) = self.cut.take() {
             return Poll::Ready(Some(Err(cut)));
         }
         loop {
             if let Some(close) = &mut self.close
-                && (self.parted || close.as_mut().poll(cx).is_ready())
+                && close.as_mut().poll(cx).is_ready()
             {
-                self.ended("drained");
-                return Poll::Ready(self.farewell().map(Ok));
+                self.close = None;
+                self.leaving.get_or_insert("drained");
+            }
+            if let Some(reason) = self.leaving {
+                self.ended(reason);
+                return Poll::Ready(self.farewell().map(|line| Ok(Part::Own(line))));
             }
             match self.reader.poll_next(cx) {
                 Poll::Ready(Next::CloseAt(at)) => {
@@ -316,12 +369,15 @@ impl Live {
                     }
                     written => return Poll::Ready(written),
                 },
-                Poll::Pending => return self.pace.poll_beat(cx).map(|beat| Some(Ok(beat))),
+                Poll::Pending => {
+                    let beat = self.pace.poll_beat(cx);
+                    return beat.map(|beat| Some(Ok(Part::Own(beat))));
+                }
             }
         }
     }
 
-    fn write(&mut self, next: Next) -> Option<Result<Bytes, BoxError>> {
+    fn write(&mut self, next: Next) -> Option<Result<Part, BoxError>> {
         let observer = &self.pace.observer;
         match next {
             Next::Data {
@@ -337,7 +393,7 @@ impl Live {
                     observer.observe(Signal::Replayed(replayed));
                 }
                 self.pace.wrote();
-                Some(Ok(self.with_retry(chunk.bytes)))
+                Some(Ok(Part::Blocks(self.retry.take(), chunk)))
             }
             Next::Gap(lost) => {
                 if let Some(tally) = &self.tally {
@@ -346,11 +402,11 @@ impl Live {
                 let mut line = BytesMut::new();
                 write_gap(&mut line, GapReason::Upstream, lost);
                 self.pace.wrote();
-                Some(Ok(line.freeze()))
+                Some(Ok(Part::Own(line.freeze())))
             }
             Next::Comment(line) => {
                 self.pace.wrote();
-                Some(Ok(line))
+                Some(Ok(Part::Own(line)))
             }
             Next::Lagged(lost) => {
                 observer.observe(Signal::Gap(GapReason::Lagged));
@@ -390,12 +446,22 @@ impl Live {
             tally.ended(reason);
         }
     }
+}
 
-    /// In one piece with the block it belongs to: a `retry:` alone before a
-    /// blank line would be an event to some clients.
-    fn with_retry(&mut self, blocks: Bytes) -> Bytes {
-        let Some(retry) = self.retry.take() else {
-            return blocks;
+/// What is written at once.
+enum Part {
+    /// What is this client's alone.
+    Own(Bytes),
+    /// Blocks, with the line of `retry:` before them if there is one. In one
+    /// piece: alone before a blank line it would be an event to some clients.
+    Blocks(Option<Bytes>, Chunk),
+}
+
+impl Part {
+    fn plain(self) -> Bytes {
+        let (retry, blocks) = match self {
+            Self::Own(bytes) | Self::Blocks(None, Chunk { bytes, .. }) => return bytes,
+            Self::Blocks(Some(retry), chunk) => (retry, chunk.bytes),
         };
         let mut joined = BytesMut::with_capacity(retry.len() + blocks.len());
         joined.extend_from_slice(&retry);

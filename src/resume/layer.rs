@@ -14,7 +14,7 @@ use super::profile::Profile;
 use super::route::Route;
 use super::service::SseService;
 use super::settings::{
-    BufferSettings, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
+    BufferSettings, Coding, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
 };
 use crate::observe::{Observer, Silent};
 use crate::stream::policy::{Ids, Join, Linger, Marker, OnGap, Reconnect, UpstreamResume};
@@ -241,6 +241,11 @@ impl SseLayer {
     /// See [`Settings::upstream_idle`].
     pub fn upstream_idle(self, silence: Duration) -> Self {
         self.set(|s| s.upstream_idle = Some(silence))
+    }
+
+    /// See [`Settings::compress`].
+    pub fn compress(self, coding: Coding) -> Self {
+        self.set(|s| s.compress = Some(coding))
     }
 }
 

@@ -36,6 +36,7 @@
 mod attach;
 mod body;
 mod claims;
+pub(crate) mod coding;
 mod control;
 mod cursor;
 mod engine;
@@ -47,6 +48,7 @@ mod mcp;
 mod name;
 mod open;
 mod opening;
+mod packer;
 mod policy;
 mod principal;
 pub mod profile;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::attach::Client;
 use super::body::{Close, SseBody};
+use super::coding;
 use super::cursor::LAST_EVENT_ID;
 use super::head::{self, dress, is_encoded, is_event_stream};
 use super::inner::Inner;
@@ -25,7 +26,7 @@ use super::reopen::{Reopen, Reopenable};
 use super::request::RequestBody;
 use super::retry::{self, Retry, SENT_AGAIN};
 use super::route::Route;
-use super::settings::{Credential, Mode, Repeat};
+use super::settings::{Coding, Credential, Mode, Repeat};
 use crate::observe::{GapReason, Signal};
 use crate::stream::key::Key;
 use crate::stream::policy::Kind;
@@ -41,6 +42,8 @@ pub(super) struct Upstream<S, B> {
     pub(super) parts: Parts,
     service: S,
     body: RequestBody<B>,
+    /// The coding its client takes a stream in.
+    coding: Option<Coding>,
     pub(super) draft: Draft,
 }
 
@@ -51,7 +54,9 @@ impl<S, B> Upstream<S, B> {
         let principals = route.engine.principals();
         let principal = principals.of(credentials, &parts.headers, claims);
         let scope = key::scope(route.number, &route.settings, &parts);
+        let coding = coding::choose(route.settings.compress, &parts.headers);
         Self {
+            coding,
             draft: Draft::new(principal, scope),
             route,
             parts,
@@ -73,6 +78,7 @@ impl<S, B> Upstream<S, B> {
             route: &self.route,
             get: self.is_get(),
             prime: self.draft.prime,
+            coding: self.coding,
         }
     }
 
@@ -319,6 +325,7 @@ where
         });
         let opening = Opening {
             get: self.is_get(),
+            coding: self.coding,
             route: self.route,
             kind,
             place,

@@ -10,13 +10,14 @@ use super::body::SseBody;
 use super::claims::Claims;
 use super::cursor::Cursor;
 use super::engine::Engine;
-use super::head::{self, Resumed, dress};
+use super::head::{self, Resumed};
 use super::mcp;
 use super::policy::policy;
 use super::principal::Principal;
 use super::recall::is_running;
 use super::renewal::Renewal;
 use super::route::Route;
+use super::settings::Coding;
 use crate::journal::{self, Replica};
 use crate::log::Position;
 use crate::observe::{GapReason, Signal};
@@ -92,6 +93,8 @@ pub(super) struct Opening {
     pub(super) draft: Draft,
     /// Whether it is asked for by GET.
     pub(super) get: bool,
+    /// The coding its first client takes it in.
+    pub(super) coding: Option<Coding>,
     /// What a request had that is to get the session its stream belongs to.
     pub(super) before_session: Option<(HeaderMap, Option<Claims>)>,
 }
@@ -147,6 +150,7 @@ impl Opening {
             route: &self.route,
             get: self.get,
             prime: self.draft.prime,
+            coding: self.coding,
         }
     }
 
@@ -251,13 +255,14 @@ impl Opening {
             }
             None => drop(tokio::spawn(pump.run())),
         }
-        dress(&mut head.headers, Some(resumed));
         let gap = self.draft.gap.map(|reason| (reason, None));
         let client = Client {
             route: &self.route,
             get: self.get,
             prime: self.draft.prime,
+            coding: self.coding,
         };
+        client.dress(&mut head.headers, Some(resumed));
         let body = client.body(subscription, attached, gap);
         Response::from_parts(head, body)
     }

@@ -145,6 +145,14 @@ pub struct BufferSettings {
     pub age: Option<Duration>,
 }
 
+/// A coding that clients may be given event streams in (RFC 9110 §8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// gzip, flushed with whatever is delivered.
+    #[cfg(feature = "gzip")]
+    Gzip,
+}
+
 /// Every setting of one route. [`Settings::default`] is what an empty `sse:`
 /// block in `proxy.yaml` means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,6 +220,15 @@ pub struct Settings {
     /// Silence after which the upstream is taken for dead; comments do not
     /// count as life. Default: never.
     pub upstream_idle: Option<Duration>,
+    /// Compresses streams for clients that accept it: what several are sent is
+    /// compressed once for all of them. Not in [`Mode::Passthrough`]. Needs the
+    /// feature `gzip`. Default: not.
+    ///
+    /// Worth it for large events and long replays; a single event of a few hundred
+    /// bytes hardly gets smaller, because nothing may refer to what came before
+    /// it. Where secrets and text of strangers stand in one event, its compressed
+    /// length tells of both (BREACH).
+    pub compress: Option<Coding>,
 }
 
 impl Settings {
@@ -253,6 +270,7 @@ impl Default for Settings {
             max_event_bytes: 1 << 20,
             batch: Duration::ZERO,
             upstream_idle: None,
+            compress: None,
         }
     }
 }

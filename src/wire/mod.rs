@@ -39,6 +39,8 @@ mod boundary;
 mod decode;
 mod encode;
 mod event;
+#[cfg(feature = "gzip")]
+pub mod gzip;
 
 pub use boundary::{Boundary, LeadingBom};
 pub use decode::{Decoder, EventTooLarge};

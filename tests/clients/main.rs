@@ -22,6 +22,7 @@ mod access;
 mod anthropic;
 mod backends;
 mod browser;
+mod compress;
 mod curl;
 mod documentation;
 mod eventsource;

@@ -5,6 +5,7 @@
 
 mod access;
 mod binary;
+mod compress;
 mod edge;
 mod journal;
 mod mistakes;

@@ -14,7 +14,7 @@ use tower_sse::proxy::config::model::{
     OnJournalLoss, Operations, RedisJournal, RedisTopology, Route, Upstream,
 };
 use tower_sse::resume::settings::{
-    BufferSettings, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
+    BufferSettings, Coding, Credential, KeyPath, KeySettings, Mode, NameSource, Repeat, Settings,
 };
 use tower_sse::stream::policy::{Ids, Join, Linger, Marker, OnGap, Reconnect, UpstreamResume};
 
@@ -62,6 +62,7 @@ routes:
     cors: ~
     jwt: ~
     forward_auth: ~
+    compress: ~
     sse:
       mode: auto
       key:
@@ -96,6 +97,7 @@ routes:
       max_event_bytes: 1MiB
       batch: 0s
       upstream_idle: ~
+      compress: ~
 "#
     );
 }
@@ -304,8 +306,9 @@ fn route(upstreams: Vec<String>) -> impl Strategy<Value = Route> {
         methods,
         target,
         settings(),
+        coding(),
     )
-        .prop_map(|(path, host, methods, upstream, mut sse)| {
+        .prop_map(|(path, host, methods, upstream, mut sse, compress)| {
             // What asks for a stream must be the route's.
             let below = if path == "/" { "" } else { path.as_str() };
             sse.attach = sse
@@ -322,6 +325,7 @@ fn route(upstreams: Vec<String>) -> impl Strategy<Value = Route> {
                 upgrade: vec!["websocket".to_owned()],
                 access: Access::default(),
                 sse,
+                compress,
             }
         })
 }
@@ -329,7 +333,7 @@ fn route(upstreams: Vec<String>) -> impl Strategy<Value = Route> {
 fn settings() -> impl Strategy<Value = Settings> {
     (identity(), retention(), supervision(), answers()).prop_map(
         |(identity, retention, supervision, answers)| {
-            let (finish, max_runtime, max_detached, retries, attach, list) = answers;
+            let (finish, max_runtime, max_detached, retries, attach, list, compress) = answers;
             let (mode, key, principal, ids, resume) = identity;
             let (heartbeat, retry, buffer, linger, retain, join) = retention;
             let (reconnect, hold, on_gap, gap_event, batch, upstream_idle) = supervision;
@@ -360,6 +364,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 retries,
                 attach,
                 list,
+                compress,
             }
         },
     )
@@ -372,7 +377,12 @@ type Answers = (
     u32,
     Option<KeyPath>,
     Option<String>,
+    Option<Coding>,
 );
+
+fn coding() -> impl Strategy<Value = Option<Coding>> {
+    option::of(Just(Coding::Gzip))
+}
 
 fn answers() -> impl Strategy<Value = Answers> {
     let text = "\\PC{0,6}";
@@ -390,6 +400,7 @@ fn answers() -> impl Strategy<Value = Answers> {
         0..=10u32,
         option::of(Just(KeyPath::parse("/{key}").expect("a path"))),
         option::of("[a-z$]{1,5}"),
+        coding(),
     )
 }
 

@@ -6,7 +6,8 @@ use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{Balance, Upstream};
 use tower_sse::resume::profile::Profile;
 use tower_sse::resume::settings::{
-    BufferSettings, Credential, KeySettings, Mode, NAME_WITHIN, NameSource, Repeat, Settings,
+    BufferSettings, Coding, Credential, KeySettings, Mode, NAME_WITHIN, NameSource, Repeat,
+    Settings,
 };
 use tower_sse::stream::policy::{Ids, Join, Linger, Marker, OnGap, Reconnect, UpstreamResume};
 
@@ -70,6 +71,8 @@ routes:
       max_runtime: 16m
       max_detached: 5
       retries: 2
+      compress: gzip
+    compress: gzip
   - path: /
     upstream: http://127.0.0.1:4000/
 "#;
@@ -142,8 +145,10 @@ fn every_key() {
             attach: None,
             list: None,
             retries: 2,
+            compress: Some(Coding::Gzip),
         }
     );
+    assert_eq!(config.routes[0].compress, Some(Coding::Gzip));
     let plain = &config.routes[1];
     assert_eq!(plain.upstream, "http://127.0.0.1:4000");
     assert_eq!(config.upstreams[&plain.upstream].servers.len(), 1);

@@ -8,4 +8,5 @@
 mod memory;
 mod model;
 mod support;
+mod units;
 mod wakes;

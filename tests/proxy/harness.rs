@@ -94,6 +94,7 @@ pub(crate) fn route(path: &str, upstream: &str) -> Route {
         upgrade: vec!["websocket".to_owned()],
         access: Access::default(),
         sse: Settings::default(),
+        compress: None,
     }
 }
 

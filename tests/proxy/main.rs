@@ -22,6 +22,7 @@ mod bytes;
 mod certificates;
 mod choice;
 mod client_certificates;
+mod compress;
 mod direct;
 mod downstream;
 mod drain;

@@ -12,6 +12,8 @@ mod support;
 mod answers;
 mod attach;
 mod client_cut;
+#[cfg(feature = "gzip")]
+mod compress;
 mod cursor_table;
 mod drain;
 mod head;

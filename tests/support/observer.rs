@@ -12,7 +12,8 @@ impl Seen {
         Arc::default()
     }
 
-    fn signals(&self) -> Vec<Signal> {
+    /// All of them.
+    pub(crate) fn signals(&self) -> Vec<Signal> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -6,6 +6,8 @@
 mod boundary;
 mod decode;
 mod encode;
+#[cfg(feature = "gzip")]
+mod gzip;
 mod random;
 mod reference;
 mod seeds;

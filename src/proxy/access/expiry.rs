@@ -10,6 +10,9 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::AccessMetrics;
+use crate::resume::SseBody;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// When a body ends before its time: cleanly, so that the client comes back with
 /// another token.
@@ -20,6 +23,8 @@ struct Inner {
     timer: Pin<Box<Sleep>>,
     metrics: Arc<AccessMetrics>,
     over: bool,
+    /// It has nothing to say before it ends.
+    silent: bool,
 }
 
 impl Expiry {
@@ -29,30 +34,38 @@ impl Expiry {
             timer: Box::pin(sleep_until(at)),
             metrics,
             over: false,
+            silent: false,
         }))
     }
 
-    /// Polls a body, unless its time is over. A body that always has something to
-    /// say never gets to the timer, so the clock is asked first.
-    pub(crate) fn poll_frame<B: Body<Data = Bytes>>(
+    /// Polls a body, which ends when its time is over. A body that always has
+    /// something to say never gets to the timer, so the clock is asked first.
+    pub(crate) fn poll_frame<B>(
         &mut self,
-        body: Pin<&mut B>,
+        mut body: Pin<&mut SseBody<B>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
         let inner = &mut *self.0;
-        if inner.over {
+        if !inner.over {
+            if Instant::now() < inner.at {
+                if let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
+                    return Poll::Ready(frame);
+                }
+                ready!(inner.timer.as_mut().poll(cx));
+            }
+            inner.over = true;
+            inner.metrics.expired();
+            tracing::debug!("a stream ends, as its client's token has expired");
+            inner.silent = !body.as_mut().end_early("token expired");
+        }
+        if inner.silent {
             return Poll::Ready(None);
         }
-        if Instant::now() < inner.at {
-            if let Poll::Ready(frame) = body.poll_frame(cx) {
-                return Poll::Ready(frame);
-            }
-            ready!(inner.timer.as_mut().poll(cx));
-        }
-        inner.over = true;
-        inner.metrics.expired();
-        tracing::debug!("a stream ends, as its client's token has expired");
-        Poll::Ready(None)
+        body.poll_frame(cx)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -34,12 +34,14 @@ impl Stay {
         }))
     }
 
-    /// Ready when the body should end. The timer is set once, and after that
-    /// costs a look at it.
+    /// Ready, once, when the body should end. The timer is set once, and after
+    /// that costs a look at it.
     pub(crate) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.leave {
-            Some(leave) => leave.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
+        let Some(leave) = &mut self.leave else {
+            return Poll::Pending;
+        };
+        ready!(leave.as_mut().poll(cx));
+        self.leave = None;
+        Poll::Ready(())
     }
 }

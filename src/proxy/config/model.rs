@@ -16,7 +16,7 @@ pub use super::operation::{AccessFormat, AccessLog, Operations, Reload};
 pub use super::secret::Secret;
 pub use super::tls::{Acme, CertificateFiles, Challenge, ClientCertificates, Tls, TlsVersion};
 pub use super::upstream::model::{Identity, Passive, Pool, Protocol, Sticky, UpstreamTls};
-use crate::resume::settings::Settings;
+use crate::resume::settings::{Coding, Settings};
 
 /// A whole, valid `proxy.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,6 +257,8 @@ pub struct Route {
     pub access: Access,
     /// Stream settings, defaults applied.
     pub sse: Settings,
+    /// Compresses answers that are no event streams, for clients that accept it.
+    pub compress: Option<Coding>,
 }
 
 /// How often a route may be asked.

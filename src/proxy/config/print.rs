@@ -8,7 +8,7 @@ use super::model::{
 };
 use super::units::{format_duration, format_range, format_size};
 use super::{access, answer, journal, operation, rate, sse, tls, upstream, warning};
-use crate::resume::settings::{BufferSettings, KeySettings, NameSource, Settings};
+use crate::resume::settings::{BufferSettings, Coding, KeySettings, NameSource, Settings};
 use crate::stream::policy::{Join, Linger, Marker};
 
 /// The whole configuration.
@@ -174,6 +174,7 @@ fn print_route(page: &mut Page, route: &Route) {
     let upgrade = route.upgrade.iter().map(|protocol| quote(protocol));
     page.pair(2, "upgrade", &list(upgrade));
     access::print(page, &route.access);
+    page.pair(2, "compress", &coding(route.compress));
     page.line(2, "sse:");
     print_identity(page, &route.sse);
     print_answers(page, &route.sse);
@@ -193,6 +194,10 @@ fn rate_limit(limit: &RateLimit) -> String {
 
 fn networks(networks: &Networks) -> String {
     list(networks.iter().map(|network| quote(&network)))
+}
+
+fn coding(coding: Option<Coding>) -> String {
+    or_off(coding.as_ref(), |c| word(&sse::CODINGS, c).into())
 }
 
 /// Whose stream it is and how it is named.
@@ -298,6 +303,7 @@ fn print_supervision(page: &mut Page, sse: &Settings) {
         "upstream_idle",
         &or_off(sse.upstream_idle, format_duration),
     );
+    page.pair(3, "compress", &coding(sse.compress));
 }
 
 // === YAML ===

@@ -17,7 +17,7 @@ use crate::resume::settings::{Mode, Settings};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "host",
     "path",
     "methods",
@@ -25,6 +25,7 @@ const KEYS: [&str; 7] = [
     "rate_limit",
     "upgrade",
     "sse",
+    "compress",
 ];
 
 /// The methods a route can be limited to. CONNECT and TRACE are not forwarded.
@@ -77,6 +78,7 @@ pub(super) fn everything(upstream: String) -> Route {
         upgrade: rate::default_upgrades(),
         access: Access::default(),
         sse: Settings::default(),
+        compress: None,
     }
 }
 
@@ -123,6 +125,7 @@ fn read(
         upgrade: rate::upgrades(&section)?,
         access,
         sse,
+        compress: section.read_or_off("compress", |n| n.word(&sse::CODINGS))?,
     };
     reaches_its_streams(&route, section.get("sse").unwrap_or(node))?;
     Ok(route)

@@ -11,12 +11,12 @@ use super::section::Section;
 use super::tree::Node;
 use super::units;
 use crate::resume::profile::Profile;
-use crate::resume::settings::{BufferSettings, Credential, KeySettings, Mode, Settings};
+use crate::resume::settings::{BufferSettings, Coding, Credential, KeySettings, Mode, Settings};
 use crate::stream::policy::{Ids, Join, Linger, OnGap, Reconnect, UpstreamResume};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "profile",
     "mode",
     "key",
@@ -36,6 +36,7 @@ const KEYS: [&str; 19] = [
     "max_event_bytes",
     "batch",
     "upstream_idle",
+    "compress",
 ];
 
 pub(super) const MODES: [(&str, Mode); 5] = [
@@ -45,6 +46,9 @@ pub(super) const MODES: [(&str, Mode); 5] = [
     ("passthrough", Mode::Passthrough),
     ("mcp", Mode::Mcp),
 ];
+
+/// In which event streams, and other answers, may be compressed.
+pub(super) const CODINGS: [(&str, Coding); 1] = [("gzip", Coding::Gzip)];
 
 pub(super) const IDS: [(&str, Ids); 3] = [
     ("auto", Ids::Auto),
@@ -136,7 +140,10 @@ fn apply(node: &Node, settings: &mut Settings) -> Result<()> {
         "upstream_idle",
         &mut settings.upstream_idle,
         |n| n.optional(upstream_idle),
-    )
+    )?;
+    set(&section, "compress", &mut settings.compress, |n| {
+        n.optional(|n| n.word(&CODINGS))
+    })
 }
 
 pub(super) fn set<T>(

@@ -20,6 +20,7 @@ pub(super) fn all(config: &Config) -> Vec<String> {
         warnings.extend(named_by_credential(&route.sse, &key));
         warnings.extend(bearer_ids(&route.sse, &key));
         warnings.extend(access::warnings(&route.access, &key));
+        warnings.extend(verbatim(&route.sse, &key));
     }
     warnings
 }
@@ -134,6 +135,16 @@ fn bearer_ids(sse: &Settings, key: &str) -> Option<String> {
         format!(
             "{key}.sse.principal: is empty, so whoever learns an event id can read the \
              stream it belongs to"
+        )
+    })
+}
+
+/// Bytes that go on as they came are not compressed.
+fn verbatim(sse: &Settings, key: &str) -> Option<String> {
+    (sse.mode == Mode::Passthrough && sse.compress.is_some()).then(|| {
+        format!(
+            "{key}.sse.compress: does nothing, as the route is `mode: passthrough`; choose \
+             another mode, or let the upstream compress"
         )
     })
 }
