@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tower_sse::proxy::Config;
 use tower_sse::proxy::arguments::{Arguments, Command};
 use tower_sse::proxy::demo::Demo;
 use tower_sse::proxy::logging;
 use tower_sse::proxy::process::{self, Failure};
+use tower_sse::proxy::tail::{self, Ended, TailError};
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -32,17 +33,17 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Outcome {
-    if let Some(Command::Check) = arguments.command {
-        return check(&arguments.source.read().map_err(refused)?);
+    match &arguments.command {
+        Some(Command::Check) => return check(&arguments.source.read().map_err(refused)?),
+        Some(Command::Tail(options)) => return tail(options),
+        Some(Command::Demo { .. }) | None => {}
     }
     logging::init(arguments.log_format, arguments.log_level.as_deref())
         .map_err(|why| refused(format!("not a log level or filter: {why}")))?;
     // Connections have threads of their own: see `proxy::workers`.
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(failed)?;
-    runtime.block_on(async {
-        if let Some(Command::Demo { listen }) = arguments.command {
-            let demo = Demo::start(listen).await.map_err(failed)?;
+    runtime()?.block_on(async {
+        if let Some(Command::Demo { listen }) = &arguments.command {
+            let demo = Demo::start(*listen).await.map_err(failed)?;
             return run(demo.config(), invite).await;
         }
         let config = arguments.source.read().map_err(refused)?;
@@ -72,6 +73,21 @@ fn check(config: &Config) -> Outcome {
     }
     let printed = stdout().write_all(config.to_yaml().as_bytes());
     printed.map_err(failed)
+}
+
+fn tail(options: &tail::Options) -> Outcome {
+    let output = Box::new(stdout().lock());
+    match runtime()?.block_on(tail::run(options, output)) {
+        Ok(Ended::Whole) => Ok(()),
+        Ok(Ended::Gaps) => Err((3, "the server told of a gap: events are missing".into())),
+        Err(why @ TailError::Options(_)) => Err(refused(why)),
+        Err(why) => Err(failed(why)),
+    }
+}
+
+fn runtime() -> Result<Runtime, (u8, String)> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(failed)
 }
 
 /// The operator's to change.

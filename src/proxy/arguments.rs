@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::config::{Config, ConfigError};
 use super::logging::LogFormat;
+use super::tail;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -60,7 +61,7 @@ pub struct Source {
 }
 
 /// What to do instead of running the configuration.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Checks the configuration and prints it with every default.
     Check,
@@ -73,6 +74,9 @@ pub enum Command {
         #[arg(default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
     },
+    /// Reads an event stream as a good client would, and prints it.
+    // Boxed, as it is larger than all the others.
+    Tail(Box<tail::Options>),
 }
 
 impl Source {

@@ -32,6 +32,7 @@ pub mod process;
 pub mod rescue;
 mod router;
 pub mod server;
+pub mod tail;
 pub mod tls;
 mod trace;
 mod workers;

@@ -23,4 +23,5 @@ mod http2;
 mod https_upstream;
 mod limits;
 mod streams;
+mod tail;
 mod tls;
