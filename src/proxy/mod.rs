@@ -31,6 +31,7 @@ mod phase;
 pub mod process;
 pub mod rescue;
 mod router;
+pub mod schema;
 pub mod server;
 pub mod tail;
 pub mod tls;

@@ -8,6 +8,7 @@ mod journal;
 mod mistakes;
 mod printing;
 mod reading;
+mod schema;
 mod tls;
 mod warnings;
 

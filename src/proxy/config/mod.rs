@@ -36,6 +36,7 @@ mod redis_url;
 mod route;
 mod secret;
 mod section;
+mod slip;
 mod sse;
 mod tree;
 mod units;
