@@ -16,6 +16,7 @@
 pub mod admin;
 pub mod arguments;
 pub mod balance;
+pub mod check;
 pub mod config;
 mod connection;
 pub mod demo;
@@ -26,6 +27,7 @@ pub mod io;
 mod journal;
 mod listener;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 mod phase;
 pub mod process;

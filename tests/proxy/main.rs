@@ -12,6 +12,7 @@ mod upstream;
 mod admin;
 mod bind;
 mod bytes;
+mod check;
 mod direct;
 mod drain;
 mod errors;

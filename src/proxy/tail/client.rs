@@ -15,7 +15,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::options::Options;
-use super::{TailError, causes, tls};
+use super::{TailError, tls};
+use crate::proxy::health::causes;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that vanished is noticed after half a minute of silence.

@@ -23,6 +23,7 @@ pub use self::options::Options;
 use self::client::{Answer, Client};
 use self::output::{Output, printable};
 use self::reader::{Item, Reader};
+use crate::proxy::health::causes;
 use crate::stream::backoff::Backoff;
 use crate::stream::policy::Reconnect;
 
@@ -200,18 +201,6 @@ impl Tail<'_> {
         ));
         tokio::time::sleep(delay).await;
     }
-}
-
-/// An error with all that is behind it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
 
 impl From<io::Error> for TailError {
