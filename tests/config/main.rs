@@ -10,6 +10,7 @@ mod mistakes;
 mod printing;
 mod reading;
 mod schema;
+mod slips;
 mod tls;
 mod warnings;
 

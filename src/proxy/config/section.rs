@@ -175,13 +175,19 @@ impl Node {
 
     /// Says that the value is none of these words, and which is the nearest.
     pub(super) fn not_one_of(&self, words: &[&str]) -> String {
-        let near = self.text().ok().and_then(|text| nearest(text, words));
-        let hint = near.map_or_else(String::new, |word| format!(" (did you mean `{word}`?)"));
         format!(
-            "{} is not valid{hint}; write one of: {}",
+            "{} is not valid{}; write one of: {}",
             self.shown(),
+            self.meant(words),
             words.join(", ")
         )
+    }
+
+    /// Which of these words the value may have been meant to be; nothing if none
+    /// is near.
+    pub(super) fn meant(&self, words: &[&str]) -> String {
+        let near = self.text().ok().and_then(|text| nearest(text, words));
+        near.map_or_else(String::new, |word| format!(" (did you mean `{word}`?)"))
     }
 }
 
