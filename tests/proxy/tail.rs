@@ -270,10 +270,13 @@ async fn what_cannot_be_read_is_said() {
 
 #[tokio::test]
 async fn text_is_for_people_and_steers_no_terminal() {
-    let events = "id: 7\nevent: tick\ndata: one\n\ndata: a\x1b[2Jb\ndata: c\n\n";
+    let events = ":\n: \x1b[1mpsst\nid: 7\nevent: tick\ndata: one\n\ndata: a\x1b[2Jb\ndata: c\n\n";
     let server = serving([stream(events)]).await;
-    let (code, stdout, stderr) = output(&[&server.url(), "--count", "2"]).await;
+    let arguments = [&server.url(), "--count", "2", "--comments"];
+    let (code, stdout, stderr) = output(&arguments).await;
     assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("-- heartbeat\n"), "{stderr}");
+    assert!(stderr.contains("-- comment: \\u{1b}[1mpsst\n"), "{stderr}");
     // After the time of day.
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines[0].split_once(' ').unwrap().1, "7 tick one");

@@ -157,6 +157,12 @@ impl Tail<'_> {
                     printed
                 }
                 Ok(Some(Item::Gap { reason, lost })) => output.gap(&reason, lost),
+                Ok(Some(Item::Comment(text))) => {
+                    if self.options.comments {
+                        output.comment(&text);
+                    }
+                    continue;
+                }
                 Ok(None) => break,
                 Err(why) => return Some(Stop::Failed(TailError::Stream(why.to_string()))),
             };

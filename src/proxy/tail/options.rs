@@ -41,6 +41,9 @@ pub struct Options {
     /// One JSON object per event and line, in place of text for people.
     #[arg(long)]
     pub json: bool,
+    /// Also tells of comments, heartbeats among them: is the connection alive?
+    #[arg(long)]
+    pub comments: bool,
     /// Ends after this many events.
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,

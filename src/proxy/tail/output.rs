@@ -104,6 +104,13 @@ impl Output {
         self.to.flush()
     }
 
+    pub(super) fn comment(&self, text: &str) {
+        match text {
+            "" => self.note("heartbeat"),
+            text => self.note(&format!("comment: {}", printable(text))),
+        }
+    }
+
     /// Says something that is no event.
     pub(super) fn note(&self, text: &str) {
         self.beside(DIM, text);

@@ -28,6 +28,8 @@ pub(super) enum Item {
         reason: String,
         lost: Option<u64>,
     },
+    /// Anything else that is no event: a heartbeat has no text.
+    Comment(String),
 }
 
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Reader {
         while let Some(frame) = self.decoder.next_frame()? {
             let item = match frame {
                 Frame::Block(block) => self.block(&block).map(Item::Event),
-                Frame::Comment(comment) => told_gap(&comment),
+                Frame::Comment(comment) => Some(told(&comment)),
             };
             if item.is_some() {
                 return Ok(item);
@@ -110,15 +112,18 @@ fn data(block: &Block) -> String {
     lines.join("\n")
 }
 
-fn told_gap(comment: &[u8]) -> Option<Item> {
-    let lost = gap::announced_gap(comment)?.lost;
-    let comment = text(comment);
-    let mut words = comment.split(' ');
-    let reason = words.find_map(|word| word.strip_prefix("reason="));
-    Some(Item::Gap {
+fn told(comment: &[u8]) -> Item {
+    let words = text(comment);
+    let Some(gap) = gap::announced_gap(comment) else {
+        return Item::Comment(words.trim().to_owned());
+    };
+    let reason = words
+        .split(' ')
+        .find_map(|word| word.strip_prefix("reason="));
+    Item::Gap {
         reason: reason.unwrap_or("unknown").to_owned(),
-        lost,
-    })
+        lost: gap.lost,
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -152,6 +157,7 @@ mod tests {
         assert_eq!(
             items,
             [
+                Item::Comment("ping".into()),
                 event(None, "message", "a\nb"),
                 event(Some("7"), "tick", ""),
                 event(Some("7"), "message", "c"),
