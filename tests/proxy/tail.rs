@@ -347,3 +347,34 @@ async fn a_reader_that_has_enough_is_no_failure() {
     let status = tokio::time::timeout(PATIENCE, ended).await.unwrap();
     assert_eq!(status.code(), Some(0), "{said}");
 }
+
+#[tokio::test]
+async fn colours_are_for_terminals_that_want_them() {
+    // The program `script` gives a terminal; where it is missing, nothing is
+    // tested.
+    let server = Upstream::answering(stream(&event(1))).await;
+    let line = format!(
+        "{} tail {} -n 1",
+        env!("CARGO_BIN_EXE_sse-proxy"),
+        server.url()
+    );
+    let run = async |wish: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]);
+        script.env("TERM", "xterm").env("NO_COLOR", wish);
+        script.stdin(Stdio::null()).kill_on_drop(true);
+        let ended = tokio::time::timeout(PATIENCE, script.output()).await;
+        let stdout = ended.unwrap().ok()?.stdout;
+        Some(String::from_utf8(stdout).unwrap())
+    };
+    if let (Some(with), Some(without)) = (run("").await, run("1").await) {
+        for shown in [&with, &without] {
+            assert!(
+                shown.contains("message") && shown.contains("event 1"),
+                "{shown}"
+            );
+        }
+        assert!(with.contains("\x1b[1mmessage\x1b[0m"), "{with}");
+        assert!(!without.contains('\x1b'), "{without}");
+    }
+}

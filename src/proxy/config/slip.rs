@@ -14,12 +14,12 @@ pub(super) fn unknown_key(name: &str, known: &[&str], place: &str) -> String {
     let valid = known.join(", ");
     if let Some((key, places)) = elsewhere(name, place) {
         let places = places.join(" or ");
-        return match key == name {
-            true => format!("`{name}` belongs under {places}; move it there (valid here: {valid})"),
-            false => format!(
-                "unknown key; did you mean `{key}`, which belongs under {places}? Valid here: {valid}"
-            ),
-        };
+        if key == name {
+            return format!("`{name}` belongs under {places}; move it there (valid here: {valid})");
+        }
+        return format!(
+            "unknown key; did you mean `{key}`, which belongs under {places}? Valid here: {valid}"
+        );
     }
     format!("unknown key; valid here: {valid}")
 }
@@ -29,10 +29,11 @@ pub(super) fn unknown_key(name: &str, known: &[&str], place: &str) -> String {
 fn elsewhere(name: &str, place: &str) -> Option<(String, Vec<String>)> {
     let keys = schema::keys();
     let names: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
-    let meant = match names.contains(&name) {
-        true => name,
+    let meant = if names.contains(&name) {
+        name
+    } else {
         // Among so many, only the nearest can be what was meant.
-        false => nearest(name, &names).filter(|key| name.len() > 4 && distance(name, key) == 1)?,
+        nearest(name, &names).filter(|key| name.len() > 4 && distance(name, key) == 1)?
     };
     let place = generalized(place);
     let places = keys.iter().filter(|(key, _)| key == meant);

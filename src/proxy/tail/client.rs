@@ -147,17 +147,7 @@ async fn answer(response: Response<Incoming>) -> Answer {
         return Answer::Finished;
     }
     if status == StatusCode::OK {
-        return match is_event_stream(response.headers()) {
-            true => Answer::Stream {
-                resumed: word(response.headers(), "sse-resume"),
-                body: response.into_body(),
-            },
-            false => Answer::Refused(format!(
-                "the answer is no event stream: its type is {}",
-                word(response.headers(), CONTENT_TYPE.as_str())
-                    .unwrap_or_else(|| "not said".into())
-            )),
-        };
+        return stream(response);
     }
     if status.is_redirection() {
         let to = word(response.headers(), LOCATION.as_str()).unwrap_or_default();
@@ -177,6 +167,18 @@ async fn answer(response: Response<Incoming>) -> Answer {
     }
 }
 
+fn stream(response: Response<Incoming>) -> Answer {
+    let kind = word(response.headers(), CONTENT_TYPE.as_str());
+    if is_event_stream(kind.as_deref().unwrap_or_default()) {
+        return Answer::Stream {
+            resumed: word(response.headers(), "sse-resume"),
+            body: response.into_body(),
+        };
+    }
+    let kind = kind.unwrap_or_else(|| "not said".into());
+    Answer::Refused(format!("the answer is no event stream: its type is {kind}"))
+}
+
 /// The status and the first line of what the server says.
 async fn refusal(response: Response<Incoming>) -> String {
     let status = response.status();
@@ -194,10 +196,7 @@ async fn refusal(response: Response<Incoming>) -> String {
     }
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let Some(kind) = word(headers, CONTENT_TYPE.as_str()) else {
-        return false;
-    };
+fn is_event_stream(kind: &str) -> bool {
     let essence = kind.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("text/event-stream")
 }

@@ -25,6 +25,7 @@ Exit codes:
 /// Reads an event stream as a good client would, and prints it.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = AFTER)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct Options {
     /// `http://` or `https://`, with path and query.
     pub url: Uri,

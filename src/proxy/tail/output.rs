@@ -9,28 +9,45 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use super::reader::Event;
 
-const DIM: &str = "\x1b[2m";
-const BOLD: &str = "\x1b[1m";
-const YELLOW: &str = "\x1b[33m";
-const PLAIN: &str = "\x1b[0m";
+/// What is put around words to set them apart.
+struct Marks {
+    dim: &'static str,
+    bold: &'static str,
+    warning: &'static str,
+    end: &'static str,
+}
+
+const COLOURED: Marks = Marks {
+    dim: "\x1b[2m",
+    bold: "\x1b[1m",
+    warning: "\x1b[33m",
+    end: "\x1b[0m",
+};
+
+const PLAIN: Marks = Marks {
+    dim: "",
+    bold: "",
+    warning: "",
+    end: "",
+};
 
 pub(super) struct Output {
     to: Box<dyn Write>,
     json: bool,
-    /// Of `to`, and of standard error.
-    colours: bool,
-    colours_beside: bool,
+    /// Of `to`, which is standard output.
+    marks: Marks,
+    /// Of standard error.
+    marks_beside: Marks,
     gaps: bool,
 }
 
 impl Output {
     pub(super) fn new(to: Box<dyn Write>, json: bool) -> Self {
-        let wanted = colours_wanted();
         Self {
             to,
             json,
-            colours: wanted && stdout().is_terminal(),
-            colours_beside: wanted && stderr().is_terminal(),
+            marks: marks(stdout().is_terminal()),
+            marks_beside: marks(stderr().is_terminal()),
             gaps: false,
         }
     }
@@ -51,11 +68,8 @@ impl Output {
         }
         let id = event.id.as_deref().map(|id| format!(" {}", printable(id)));
         let (time, id, kind) = (clock(), id.unwrap_or_default(), printable(&event.kind));
-        let [dim, bold, plain] = match self.colours {
-            true => [DIM, BOLD, PLAIN],
-            false => [""; 3],
-        };
-        write!(self.to, "{dim}{time}{id}{plain} {bold}{kind}{plain}")?;
+        let Marks { dim, bold, end, .. } = self.marks;
+        write!(self.to, "{dim}{time}{id}{end} {bold}{kind}{end}")?;
         // Several lines stand below one another.
         let lines: Vec<&str> = event.data.split('\n').collect();
         match lines.as_slice() {
@@ -113,20 +127,17 @@ impl Output {
 
     /// Says something that is no event.
     pub(super) fn note(&self, text: &str) {
-        self.beside(DIM, text);
+        self.beside(self.marks_beside.dim, text);
     }
 
     fn warn(&self, text: &str) {
-        self.beside(YELLOW, text);
+        self.beside(self.marks_beside.warning, text);
     }
 
-    fn beside(&self, colour: &str, text: &str) {
-        let (colour, plain) = match self.colours_beside {
-            true => (colour, PLAIN),
-            false => ("", ""),
-        };
+    fn beside(&self, mark: &str, text: &str) {
         // Nobody may be reading; that is no reason to stop.
-        let _ = writeln!(stderr(), "{colour}{} -- {text}{plain}", clock());
+        let end = self.marks_beside.end;
+        let _ = writeln!(stderr(), "{mark}{} -- {text}{end}", clock());
     }
 
     fn object(&mut self, object: &Value) -> Result<()> {
@@ -135,9 +146,10 @@ impl Output {
 }
 
 /// `NO_COLOR` counts if it is not empty (<https://no-color.org>).
-fn colours_wanted() -> bool {
+fn marks(terminal: bool) -> Marks {
     let says = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    says("NO_COLOR").is_none() && says("TERM").is_none_or(|term| term != "dumb")
+    let wanted = says("NO_COLOR").is_none() && says("TERM").is_none_or(|term| term != "dumb");
+    if terminal && wanted { COLOURED } else { PLAIN }
 }
 
 /// What can be shown: bytes that would steer a terminal are written out.
