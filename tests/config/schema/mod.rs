@@ -24,7 +24,7 @@ use walk::{Visitor, Walk, Wrap};
 const SENSELESS: &str = "qqqqqqqqqqqqqqqqqqqq";
 
 /// Long enough for a secret.
-const VARIABLE: &str = "a-value-of-the-environment";
+const VARIABLE: &str = "a-value-of-the-environment-that-is-long";
 
 fn schema() -> Value {
     serde_json::from_str(TEXT).unwrap()
@@ -63,6 +63,7 @@ fn folder() -> PathBuf {
         ("fullchain.pem", pair.cert.pem()),
         ("client-ca.pem", pair.cert.pem()),
         ("privkey.pem", pair.signing_key.serialize_pem()),
+        ("public.pem", pair.signing_key.public_key_pem()),
     ] {
         // Several tests may do so at once: each file appears whole.
         let own = folder.join(format!("{name}.{:?}", std::thread::current().id()));
