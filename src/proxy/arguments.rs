@@ -4,16 +4,25 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::config::{Config, ConfigError};
 use super::logging::LogFormat;
+use super::tail;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  drained after SIGTERM or SIGINT, or the check passed
   1  failed while running, or ended by a second signal before it was drained
   2  wrong arguments or configuration, or what it names cannot be had: an
-     address in use, a missing certificate";
+     address in use, a missing certificate
+  3  check --online: somebody cannot be reached; tail: events are missing";
+
+const COMPLETIONS: &str = "\
+Where shells look for them:
+  bash  sse-proxy completions bash > /etc/bash_completion.d/sse-proxy
+  zsh   sse-proxy completions zsh > /usr/local/share/zsh/site-functions/_sse-proxy
+  fish  sse-proxy completions fish > /etc/fish/completions/sse-proxy.fish";
 
 /// Gives any SSE backend heartbeats, event ids, replay and hidden reconnects.
 #[derive(Debug, Parser)]
@@ -60,10 +69,17 @@ pub struct Source {
 }
 
 /// What to do instead of running the configuration.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Checks the configuration and prints it with every default.
-    Check,
+    /// Checks the configuration and its certificates, and prints it with every
+    /// default.
+    Check {
+        /// Also connects to everybody it leads to, and says how that went.
+        #[arg(long)]
+        online: bool,
+    },
+    /// Prints the JSON Schema of the configuration, for editors.
+    Schema,
     /// Runs a backend that keeps dying, the proxy before it, and a page to
     /// watch both.
     Demo {
@@ -72,6 +88,20 @@ pub enum Command {
         #[arg(id = "proxy", long = "listen", value_name = "ADDR")]
         #[arg(default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
+    },
+    /// Reads an event stream as a good client would, and prints it.
+    // Boxed, as it is larger than all the others.
+    Tail(Box<tail::Options>),
+    /// Prints the completion script of a shell.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// Which one.
+        shell: Shell,
+    },
+    /// Prints the manual page: `sse-proxy man | man -l -`.
+    Man {
+        /// Of one command, such as `tail`.
+        command: Option<String>,
     },
 }
 

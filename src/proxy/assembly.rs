@@ -304,7 +304,7 @@ impl Drop for Connected {
     }
 }
 
-fn connect(
+pub(crate) fn connect(
     name: &str,
     upstream: &Upstream,
     metrics: &Metrics,

@@ -99,7 +99,8 @@ impl Check {
         }
     }
 
-    async fn ask(&self) -> Result<(), String> {
+    /// Asks once; the error says why it is not healthy.
+    pub(super) async fn ask(&self) -> Result<(), String> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
@@ -148,7 +149,8 @@ impl Tally {
     }
 }
 
-fn causes(error: &dyn std::error::Error) -> String {
+/// An error with all that is behind it.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

@@ -15,7 +15,7 @@ pub mod backoff;
 pub mod create;
 mod epochs;
 mod finish;
-mod gap;
+pub(crate) mod gap;
 pub mod id;
 mod keeper;
 pub mod key;

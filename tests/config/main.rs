@@ -6,11 +6,15 @@
 mod access;
 mod binary;
 mod compress;
+mod documentation;
 mod edge;
+mod help;
 mod journal;
 mod mistakes;
 mod printing;
 mod reading;
+mod schema;
+mod slips;
 mod tls;
 mod upstream;
 mod warnings;

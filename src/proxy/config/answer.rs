@@ -111,7 +111,11 @@ fn marker(node: &Node) -> Result<Marker> {
     if matches!(node.value, Value::Scalar { .. }) {
         return match node.text()? {
             JSON_RPC_RESPONSE => Ok(Marker::JsonRpcResponse),
-            _ => Err(node.error(format!("{} marks no event; {FORMS}", node.shown()))),
+            _ => Err(node.error(format!(
+                "{} marks no event{}; {FORMS}",
+                node.shown(),
+                node.meant(&[JSON_RPC_RESPONSE])
+            ))),
         };
     }
     let section = Section::open(node, &["event", "data", "json", "is"])?;

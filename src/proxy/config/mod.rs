@@ -42,6 +42,7 @@ mod redis_url;
 mod route;
 mod secret;
 mod section;
+mod slip;
 mod sse;
 mod tls;
 mod tree;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::error::ConfigError;
+pub(super) use super::slip::nearest;
+use super::slip::unknown_key;
 use super::tree::{Entry, Node, Value};
 use super::units;
 
@@ -20,7 +22,7 @@ impl<'a> Section<'a> {
     pub(super) fn open(node: &'a Node, known: &[&str]) -> Result<Self> {
         let entries = node.entries()?;
         match entries.iter().find(|e| !known.contains(&e.name.as_str())) {
-            Some(entry) => Err(entry.error(unknown("key", &entry.name, known))),
+            Some(entry) => Err(entry.error(unknown_key(&entry.name, known, &node.key))),
             None => Ok(Self { entries }),
         }
     }
@@ -173,13 +175,19 @@ impl Node {
 
     /// Says that the value is none of these words, and which is the nearest.
     pub(super) fn not_one_of(&self, words: &[&str]) -> String {
-        let near = self.text().ok().and_then(|text| nearest(text, words));
-        let hint = near.map_or_else(String::new, |word| format!(" (did you mean `{word}`?)"));
         format!(
-            "{} is not valid{hint}; write one of: {}",
+            "{} is not valid{}; write one of: {}",
             self.shown(),
+            self.meant(words),
             words.join(", ")
         )
+    }
+
+    /// Which of these words the value may have been meant to be; nothing if none
+    /// is near.
+    pub(super) fn meant(&self, words: &[&str]) -> String {
+        let near = self.text().ok().and_then(|text| nearest(text, words));
+        near.map_or_else(String::new, |word| format!(" (did you mean `{word}`?)"))
     }
 }
 
@@ -190,67 +198,6 @@ impl Value {
             Self::Scalar { .. } => "a single value",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
-        }
-    }
-}
-
-/// Says that there is no such key or name, and what there is.
-pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    match nearest(name, known) {
-        Some(near) => format!("unknown {what}; did you mean `{near}`?"),
-        None => format!("unknown {what}; valid here: {}", known.join(", ")),
-    }
-}
-
-/// The known word that differs least, if it differs by a slip of the hand only.
-pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let slips = 1 + word.chars().count() / 4;
-    let word = word.to_ascii_lowercase().replace('-', "_");
-    known
-        .iter()
-        .map(|candidate| (distance(&word, &candidate.to_ascii_lowercase()), *candidate))
-        .filter(|(distance, _)| *distance <= slips)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Edits between two words: insertions, deletions, replacements, and swaps of
-/// neighbours, which are the commonest slip.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slips_find_their_word() {
-        let known = ["heartbeat", "hold", "linger", "on_gap", "retry"];
-        for (slip, word) in [
-            ("hearbeat", Some("heartbeat")),
-            ("heartbaet", Some("heartbeat")),
-            ("Heartbeat", Some("heartbeat")),
-            ("on-gap", Some("on_gap")),
-            ("rety", Some("retry")),
-            ("timeout", None),
-            ("x", None),
-        ] {
-            assert_eq!(nearest(slip, &known), word, "{slip}");
         }
     }
 }

@@ -250,8 +250,9 @@ fn linger(node: &Node) -> Result<Linger> {
     }
     let duration = units::parse_duration(text).ok_or_else(|| {
         node.error(format!(
-            "{} is neither a duration nor `complete`; write 30s, 0 or complete",
-            node.shown()
+            "{} is neither a duration nor `complete`{}; write 30s, 0 or complete",
+            node.shown(),
+            node.meant(&["complete"])
         ))
     })?;
     Ok(Linger::For(duration))
@@ -265,8 +266,9 @@ fn join(node: &Node) -> Result<Join> {
         text => match text.strip_prefix("tail:").and_then(tail) {
             Some(count) => Ok(Join::Tail(count)),
             None => Err(node.error(format!(
-                "{} is not valid; write live, start, or tail:N with N 1 or more",
-                node.shown()
+                "{} is not valid{}; write live, start, or tail:N with N 1 or more",
+                node.shown(),
+                node.meant(&["live", "start"])
             ))),
         },
     }

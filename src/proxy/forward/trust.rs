@@ -81,6 +81,12 @@ fn authorities(file: &Path) -> Result<RootCertStore, TrustError> {
         let added = roots.add(authority);
         added.map_err(|error| TrustError::File(file.to_owned(), error.into()))?;
     }
+    if roots.is_empty() {
+        return Err(TrustError::File(
+            file.to_owned(),
+            "it holds no certificate".into(),
+        ));
+    }
     Ok(roots)
 }
 
