@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod binary;
+mod certificates;
 mod journal;
 mod mistakes;
 mod printing;

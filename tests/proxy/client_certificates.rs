@@ -6,7 +6,8 @@ use rcgen::{CertificateParams, DistinguishedName, DnType};
 use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{ClientCertificates, Config, Tls};
 
-use crate::harness::{Proxy, config, eventually, fetch, get, listener};
+use crate::harness::{Proxy, config, fetch, get, listener};
+use crate::patience::eventually;
 use crate::tls::{Authority, connect_as, send};
 use crate::upstream::{Upstream, header};
 

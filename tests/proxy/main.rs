@@ -25,6 +25,7 @@ mod health;
 mod http2;
 mod https_upstream;
 mod limits;
+mod patience;
 mod pebble;
 mod redirect;
 mod streams;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 
-use crate::harness::eventually;
+use crate::patience::eventually;
 use crate::tls::{Authority, connect_as, send};
 
 const MISSING: &str = "pebble is not installed; tests/run --install does that";
