@@ -43,7 +43,7 @@ impl Rules {
         Self {
             challenges,
             // Of all listeners: who may not say it on one could on another.
-            reserved: headers.flatten().map(|name| plain(name)).collect(),
+            reserved: headers.flatten().map(plain).collect(),
         }
     }
 
@@ -115,10 +115,9 @@ fn location(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<HeaderValue> {
     let mut hosts = headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     let authority = match (uri.authority(), first, second) {
-        (_, _, Some(_)) => return None,
-        (Some(authority), ..) => authority.clone(),
+        (Some(authority), _, None) => authority.clone(),
         (None, Some(host), None) => Authority::try_from(host.as_bytes()).ok()?,
-        (None, None, None) => return None,
+        _ => return None,
     };
     let (host, path) = (authority.host(), uri.path_and_query()?);
     let location = match port {

@@ -36,9 +36,9 @@ impl Folder {
     /// Reads a file with these listeners, each a line from column 5 on.
     fn load(&self, listeners: &[&str]) -> Result<Config, String> {
         let path = self.0.join("proxy.yaml");
-        let listeners: String = listeners.iter().map(|l| format!("  - {l}\n")).collect();
+        let listeners = listeners.join("\n  - ");
         let routes = "routes: [{ path: /, upstream: \"http://app\" }]\n";
-        fs::write(&path, format!("listeners:\n{listeners}{routes}")).expect("written");
+        fs::write(&path, format!("listeners:\n  - {listeners}\n{routes}")).expect("written");
         Config::load(&path).map_err(|error| {
             let prefix = format!("{}:", path.display());
             let said = error.to_string();
@@ -176,6 +176,19 @@ fn mistakes() {
             &format!("{{ {pair}, hsts: 365 }}"),
             "82: listeners[0].tls.hsts: \"365\" is not a duration; write a number with a unit, such as 15s or 500ms",
         ),
+    ] {
+        assert_eq!(
+            folder.tls(tls).unwrap_err(),
+            format!("2:{expected}"),
+            "{tls}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_of_acme_and_redirects() {
+    let folder = Folder::new("mistakes_of_acme");
+    for (tls, expected) in [
         (
             "{ acme: { cache: x } }",
             "42: listeners[0].tls.acme: has no `domains`; list the host names the certificate is for",

@@ -126,6 +126,40 @@ async fn names_are_proved_by_tls() {
 }
 
 #[tokio::test]
+async fn an_authority_that_forgot_the_account_is_given_another() {
+    let upstream = Upstream::answering(OK).await;
+    let place = Place::new("forgotten");
+    let cache = place.cache();
+    let acme = acme(&place, &["a.edge.test"], Challenge::Http01);
+    let config = listening(&upstream, acme);
+    let server = Server::bind(config.clone()).await.unwrap();
+    let addresses = server.listeners().to_vec();
+    let pebble = place.start(addresses[1], addresses[0], LONG_LIVED).await;
+    let proxy = Running::start(server);
+    proxy.until_ready().await;
+    drop(proxy);
+    let files = || {
+        std::fs::read_dir(&cache)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+    };
+    let certificate = files().find(|file| file.extension().unwrap() == "pem");
+    std::fs::remove_file(certificate.unwrap()).unwrap();
+
+    let server = Server::bind(config).await.unwrap();
+    let addresses = server.listeners().to_vec();
+    let pebble = pebble.replaced(addresses[1], addresses[0]).await;
+    let again = Running::start(server);
+    again.until_ready().await;
+    let root = pebble.root().await;
+    assert!(again.shown(&root, "a.edge.test").await.is_some());
+    let metrics = again.admin("/metrics").await.1;
+    let failed = r#"sse_acme_orders_total{outcome="failed"}"#;
+    assert!(!metrics.contains(failed), "{metrics}");
+    assert_eq!(files().count(), 2, "account and certificate");
+}
+
+#[tokio::test]
 async fn a_certificate_is_renewed_before_it_ends() {
     let upstream = Upstream::answering(OK).await;
     let place = Place::new("renewal");

@@ -38,7 +38,7 @@ fn identity(authority: &Authority) -> (String, String) {
     name.push(DnType::OrganizationName, "Example, Inc");
     name.push(DnType::CommonName, "worker-7");
     params.distinguished_name = name;
-    authority.sign(params)
+    authority.sign(&params)
 }
 
 /// A request that claims to be somebody.

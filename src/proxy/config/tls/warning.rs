@@ -27,9 +27,12 @@ fn of_certificates(tls: &Tls, key: &str) -> Vec<String> {
     let mut warnings = Vec::new();
     let found = certificates(tls);
     let single = found.len() == 1;
-    let place = |index: usize| match single {
-        true => format!("{key}.certificate"),
-        false => format!("{key}.certificates[{index}]"),
+    let place = |index: usize| {
+        if single {
+            format!("{key}.certificate")
+        } else {
+            format!("{key}.certificates[{index}]")
+        }
     };
     for (index, certificate) in found.iter().enumerate() {
         let Some(certificate) = certificate else {
