@@ -18,6 +18,7 @@ use super::arrival::Arrival;
 use super::config::model::{self, Listener};
 use super::forward::Peer;
 use super::rescue::text;
+use crate::resume::settings::{Credential, Mode, Settings};
 
 /// The middleware.
 #[derive(Clone, Debug)]
@@ -32,19 +33,43 @@ pub(crate) struct Rules {
     challenges: Arc<Challenges>,
     /// Names of headers that the proxy alone may set, `_` being `-`.
     reserved: Vec<String>,
+    /// The headers that say who a client is, and those that prove it.
+    subjects: Vec<HeaderName>,
+    proofs: Vec<HeaderName>,
 }
 
 // === impl Rules ===
 
 impl Rules {
     pub(crate) fn new(listeners: &[Listener], challenges: Arc<Challenges>) -> Self {
-        let clients = listeners.iter().filter_map(told_of_clients);
-        let headers = clients.flat_map(|c| [&c.subject_header, &c.certificate_header]);
+        // Of all listeners: who may not say it on one could on another.
+        let clients = || listeners.iter().filter_map(told_of_clients);
+        let subjects = clients().filter_map(|told| told.subject_header.clone());
+        let proofs = clients().filter_map(|told| told.certificate_header.clone());
+        let (subjects, proofs): (Vec<_>, Vec<_>) = (subjects.collect(), proofs.collect());
         Self {
             challenges,
-            // Of all listeners: who may not say it on one could on another.
-            reserved: headers.flatten().map(plain).collect(),
+            reserved: subjects.iter().chain(&proofs).map(plain).collect(),
+            subjects,
+            proofs,
         }
+    }
+
+    /// A route's settings, with who proved to be whom told apart: a stream is
+    /// resumed by the same subject only, and one that many share is asked for
+    /// in nobody's name unless its key says so.
+    ///
+    /// A certificate is renewed, and its subject stays: it is no credential but
+    /// where it must be taken out.
+    pub(crate) fn guard(&self, mut sse: Settings) -> Settings {
+        let proofs = self.proofs.iter().filter(|_| sse.mode == Mode::Shared);
+        for name in self.subjects.iter().chain(proofs) {
+            let credential = Credential::Header(name.clone());
+            if !sse.principal.contains(&credential) {
+                sse.principal.push(credential);
+            }
+        }
+        sse
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {

@@ -115,13 +115,14 @@ impl Assembly {
             forwards.insert(name.as_str(), forward(name, upstream, balance, dial));
         }
 
+        let rules = Rules::new(&config.listeners, acmes.challenges());
         let services = config.routes.iter().map(|route| {
             let forward = forwards
                 .get(route.upstream.as_str())
                 .ok_or_else(|| AssemblyError::UnknownUpstream(route.upstream.clone()))?;
             // Resumable streams: one engine for all routes, so that its limits
             // and its drain span them; settings and counters of the route.
-            let layer = SseLayer::with_settings(route.sse.clone())
+            let layer = SseLayer::with_settings(rules.guard(route.sse.clone()))
                 .engine(engine.clone())
                 .name(&name(route))
                 .observer(metrics.route(&route.path));
@@ -138,7 +139,7 @@ impl Assembly {
             engine,
             metrics,
             checks,
-            rules: Arc::new(Rules::new(&config.listeners, acmes.challenges())),
+            rules: Arc::new(rules),
             acmes,
         })
     }

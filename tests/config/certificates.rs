@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tower_sse::proxy::Config;
 use tower_sse::proxy::config::model::{Acme, Challenge, Tls, TlsVersion};
+use tower_sse::resume::settings::Mode;
 
 /// A folder of its own for one test, with `a.pem`, `a.key` and so on in it.
 struct Folder(PathBuf);
@@ -277,6 +278,18 @@ fn warnings() {
     let warnings = folder.load(&[listener]).unwrap().warnings();
     let expired = "listeners[0].tls.certificate: has expired; clients will refuse it";
     assert_eq!(warnings, [expired]);
+
+    let told = "{ address: 127.0.0.1:0, tls: { certificate: a.pem, private_key: a.key, \
+        client_ca: a.pem, client_subject_header: X-Subject } }";
+    let mut config = folder.load(&[told]).unwrap();
+    assert_eq!(config.warnings(), [""; 0]);
+    let sse = &mut config.routes[0].sse;
+    (sse.mode, sse.principal) = (Mode::Shared, Vec::new());
+    let lost = "routes[0].sse.key.headers: x-subject is not sent upstream, as the route is `mode: shared` and its key does not list it";
+    assert_eq!(config.warnings(), [lost]);
+    let header = "x-subject".parse().unwrap();
+    config.routes[0].sse.key.headers.push(header);
+    assert_eq!(config.warnings(), [""; 0]);
 
     let listener = "{ address: 127.0.0.1:0, redirect_to_https: true }";
     let warnings = folder.load(&[listener]).unwrap().warnings();
