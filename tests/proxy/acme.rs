@@ -184,6 +184,19 @@ async fn a_certificate_is_renewed_before_it_ends() {
 }
 
 #[tokio::test]
+async fn what_nothing_can_be_kept_in_stops_the_start() {
+    let upstream = Upstream::answering(OK).await;
+    let place = Place::new("unkept");
+    let mut acme = acme(&place, &["a.edge.test"], Challenge::TlsAlpn01);
+    // A file, not a folder.
+    acme.cache = place.ca();
+    let error = Server::bind(listening(&upstream, acme)).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("cannot keep certificates in"), "{text}");
+    assert!(text.contains("name another folder by acme.cache"), "{text}");
+}
+
+#[tokio::test]
 async fn without_a_certificate_it_is_not_ready_and_says_why() {
     let upstream = Upstream::answering(OK).await;
     // Nobody listens there.

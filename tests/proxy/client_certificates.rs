@@ -3,7 +3,7 @@
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use rcgen::{CertificateParams, DistinguishedName, DnType};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, HandshakeKind};
 use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{ClientCertificates, Config, Tls};
 use tower_sse::resume::settings::Mode;
@@ -172,6 +172,44 @@ async fn a_strangers_certificate_is_worse_than_none() {
         metrics.text().contains(counted)
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_was_accepted_by_another_authority_has_to_prove_itself_again() {
+    let upstream = Upstream::answering(OK).await;
+    let authority = Authority::new("exchanged");
+    let next = Authority::new("exchanged-next");
+    let mut tls = telling(&authority, true);
+    let trusted = authority.path("clients.pem");
+    std::fs::copy(authority.file(), &trusted).unwrap();
+    tls.clients.as_mut().unwrap().ca.clone_from(&trusted);
+    let server = Server::bind(listening(&upstream, tls)).await.unwrap();
+    let (addr, certificates) = (server.listeners()[0], server.certificates());
+    tokio::spawn(server.run(std::future::pending()));
+
+    // Clones share what they need to resume a session without a certificate.
+    let old = authority.client("http/1.1", Some(identity(&authority)));
+    let accepted = async |client: &ClientConfig| {
+        let stream = connect_as(addr, client.clone(), "localhost").await;
+        let Ok(stream) = stream else { return None };
+        let kind = stream.get_ref().1.handshake_kind();
+        send(stream, claiming()).await.ok().and(kind)
+    };
+    assert_eq!(accepted(&old).await, Some(HandshakeKind::Full));
+    assert_eq!(accepted(&old).await, Some(HandshakeKind::Resumed));
+    let head = upstream.heads().pop().unwrap();
+    let subject = header(&head, "x-client-subject");
+    assert_eq!(
+        subject,
+        Some("CN=worker-7,O=Example\\, Inc"),
+        "resumed, too"
+    );
+
+    std::fs::copy(next.file(), &trusted).unwrap();
+    certificates.reload().unwrap();
+    assert_eq!(accepted(&old).await, None);
+    let new = authority.client("http/1.1", Some(identity(&next)));
+    assert!(accepted(&new).await.is_some());
 }
 
 #[tokio::test]
