@@ -47,7 +47,7 @@ pub(crate) struct Assembly {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin: Arc<Admin>,
     pub(crate) admission: Arc<ArcSwap<Admission>>,
-    pub(crate) rules: Arc<entrance::Rules>,
+    pub(crate) rules: Arc<ArcSwap<entrance::Rules>>,
     pub(crate) acmes: Acmes,
     upstreams: BTreeMap<String, Arc<Connected>>,
     /// By the route's name. Of routes with the same, only the first is reached.
@@ -58,7 +58,7 @@ pub(crate) struct Assembly {
 pub(crate) struct Plan {
     pub(crate) acmes: Acmes,
     admission: Arc<Admission>,
-    listeners: Vec<model::Listener>,
+    rules: Arc<entrance::Rules>,
     upstreams: BTreeMap<String, Arc<Connected>>,
     targets: BTreeMap<String, Leading>,
     /// Where targets that stay are to lead.
@@ -104,12 +104,13 @@ impl Assembly {
         let journal = journal::open(&config.journal).map_err(AssemblyError::Journal)?;
         let engine = Engine::with_journal(config.limits.buffered_bytes, journal);
         let acmes = Acmes::default();
+        let rules = entrance::Rules::new(&config.listeners, acmes.challenges());
         let trusted = config.trusted_proxies.clone();
         let admission = Admission::new(config.limits, trusted, &metrics);
         let mut assembly = Self {
             router: Router::new([]),
             admission: Arc::new(ArcSwap::from_pointee(admission)),
-            rules: Arc::new(entrance::Rules::new(acmes.challenges())),
+            rules: Arc::new(ArcSwap::from_pointee(rules)),
             acmes,
             admin: Arc::new(Admin::new(Arc::clone(&metrics), Vec::new(), engine.clone())),
             engine,
@@ -125,10 +126,11 @@ impl Assembly {
     /// What a configuration would make of this.
     pub(crate) fn plan(&self, config: &Config) -> Result<Plan, AssemblyError> {
         let acmes = self.acmes.next(&config.listeners, self.metrics.tls());
+        let rules = entrance::Rules::new(&config.listeners, self.acmes.challenges());
         let mut plan = Plan {
             acmes: acmes.map_err(AssemblyError::Acme)?,
             admission: Arc::new(self.admission.load().next(config)),
-            listeners: config.listeners.clone(),
+            rules: Arc::new(rules),
             upstreams: BTreeMap::new(),
             targets: BTreeMap::new(),
             leads: Vec::new(),
@@ -139,6 +141,10 @@ impl Assembly {
             plan.upstreams.insert(name.clone(), connected);
         }
         for route in &config.routes {
+            let route = &model::Route {
+                sse: plan.rules.guard(route.sse.clone()),
+                ..route.clone()
+            };
             let upstream = plan
                 .upstreams
                 .get(&route.upstream)
@@ -223,7 +229,7 @@ impl Assembly {
         let balances = balances.map(|(name, c)| (name.clone(), Arc::clone(&c.balance)));
         self.admin.lead_to(balances.collect());
         self.admission.store(plan.admission);
-        self.rules.adopt(&plan.listeners);
+        self.rules.store(plan.rules);
         self.admin.certify(plan.acmes.clone());
         self.acmes = plan.acmes;
     }

@@ -19,39 +19,58 @@ use super::arrival::Arrival;
 use super::config::model::{self, Listener};
 use super::forward::Peer;
 use super::rescue::text;
+use crate::resume::settings::{Credential, Mode, Settings};
 
 /// The middleware.
 #[derive(Clone, Debug)]
 pub(crate) struct Entrance<S> {
     inner: S,
-    rules: Arc<Rules>,
+    rules: Arc<ArcSwap<Rules>>,
 }
 
-/// The same for all requests.
+/// The same for all requests of a configuration.
 #[derive(Debug)]
 pub(crate) struct Rules {
     challenges: Arc<Challenges>,
     /// Names of headers that the proxy alone may set, `_` being `-`.
-    reserved: ArcSwap<Vec<String>>,
+    reserved: Vec<String>,
+    /// The headers that say who a client is, and those that prove it.
+    subjects: Vec<HeaderName>,
+    proofs: Vec<HeaderName>,
 }
 
 // === impl Rules ===
 
 impl Rules {
-    pub(crate) fn new(challenges: Arc<Challenges>) -> Self {
+    pub(crate) fn new(listeners: &[Listener], challenges: Arc<Challenges>) -> Self {
+        // Of all listeners: who may not say it on one could on another.
+        let clients = || listeners.iter().filter_map(told_of_clients);
+        let subjects = clients().filter_map(|told| told.subject_header.clone());
+        let proofs = clients().filter_map(|told| told.certificate_header.clone());
+        let (subjects, proofs): (Vec<_>, Vec<_>) = (subjects.collect(), proofs.collect());
         Self {
             challenges,
-            reserved: ArcSwap::default(),
+            reserved: subjects.iter().chain(&proofs).map(plain).collect(),
+            subjects,
+            proofs,
         }
     }
 
-    /// As these listeners have it.
-    pub(crate) fn adopt(&self, listeners: &[Listener]) {
-        let clients = listeners.iter().filter_map(told_of_clients);
-        let headers = clients.flat_map(|c| [&c.subject_header, &c.certificate_header]);
-        // Of all listeners: who may not say it on one could on another.
-        let reserved = headers.flatten().map(|name| plain(name)).collect();
-        self.reserved.store(Arc::new(reserved));
+    /// A route's settings, with who proved to be whom told apart: a stream is
+    /// resumed by the same subject only, and one that many share is asked for
+    /// in nobody's name unless its key says so.
+    ///
+    /// A certificate is renewed, and its subject stays: it is no credential but
+    /// where it must be taken out.
+    pub(crate) fn guard(&self, mut sse: Settings) -> Settings {
+        let proofs = self.proofs.iter().filter(|_| sse.mode == Mode::Shared);
+        for name in self.subjects.iter().chain(proofs) {
+            let credential = Credential::Header(name.clone());
+            if !sse.principal.contains(&credential) {
+                sse.principal.push(credential);
+            }
+        }
+        sse
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
@@ -77,11 +96,10 @@ impl Rules {
 
     /// Puts what was proved in the place of what is claimed.
     fn introduce<B>(&self, request: &mut Request<B>) {
-        let reserved = self.reserved.load();
-        if reserved.is_empty() {
+        if self.reserved.is_empty() {
             return;
         }
-        let claimed = |name: &&HeaderName| reserved.contains(&plain(name));
+        let claimed = |name: &&HeaderName| self.reserved.contains(&plain(name));
         let claims: Vec<_> = request.headers().keys().filter(claimed).cloned().collect();
         for name in claims {
             request.headers_mut().remove(name);
@@ -123,10 +141,9 @@ fn location(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<HeaderValue> {
     let mut hosts = headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     let authority = match (uri.authority(), first, second) {
-        (_, _, Some(_)) => return None,
-        (Some(authority), ..) => authority.clone(),
+        (Some(authority), _, None) => authority.clone(),
         (None, Some(host), None) => Authority::try_from(host.as_bytes()).ok()?,
-        (None, None, None) => return None,
+        _ => return None,
     };
     let (host, path) = (authority.host(), uri.path_and_query()?);
     let location = match port {
@@ -139,7 +156,7 @@ fn location(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<HeaderValue> {
 // === impl Entrance ===
 
 impl<S> Entrance<S> {
-    pub(crate) fn new(inner: S, rules: Arc<Rules>) -> Self {
+    pub(crate) fn new(inner: S, rules: Arc<ArcSwap<Rules>>) -> Self {
         Self { inner, rules }
     }
 }
@@ -158,10 +175,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        if let Some(response) = self.rules.answer(&request) {
+        let rules = self.rules.load();
+        if let Some(response) = rules.answer(&request) {
             return Either::Left(ready(Ok(response.map(B::from))));
         }
-        self.rules.introduce(&mut request);
+        rules.introduce(&mut request);
         Either::Right(self.inner.call(request))
     }
 }

@@ -110,7 +110,7 @@ impl<S, B> Stack<B> for S where
 /// The stack that every client request goes through, outermost layer first.
 pub(crate) fn stack(
     router: Router,
-    rules: Arc<Rules>,
+    rules: Arc<ArcSwap<Rules>>,
     metrics: Arc<Metrics>,
     admission: Arc<ArcSwap<Admission>>,
     register: Arc<Register>,

@@ -5,6 +5,7 @@
 
 mod access;
 mod binary;
+mod certificates;
 mod compress;
 mod documentation;
 mod edge;

@@ -6,7 +6,8 @@ use tokio::sync::oneshot;
 use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{Acme, Challenge, Config, Tls};
 
-use crate::harness::{config, eventually, fetch, get, listener};
+use crate::harness::{config, fetch, get, listener};
+use crate::patience::eventually;
 use crate::pebble::Place;
 use crate::tls::{client, connect_as};
 use crate::upstream::Upstream;
@@ -125,6 +126,40 @@ async fn names_are_proved_by_tls() {
 }
 
 #[tokio::test]
+async fn an_authority_that_forgot_the_account_is_given_another() {
+    let upstream = Upstream::answering(OK).await;
+    let place = Place::new("forgotten");
+    let cache = place.cache();
+    let acme = acme(&place, &["a.edge.test"], Challenge::Http01);
+    let config = listening(&upstream, acme);
+    let server = Server::bind(config.clone()).await.unwrap();
+    let addresses = server.listeners().to_vec();
+    let pebble = place.start(addresses[1], addresses[0], LONG_LIVED).await;
+    let proxy = Running::start(server);
+    proxy.until_ready().await;
+    drop(proxy);
+    let files = || {
+        std::fs::read_dir(&cache)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+    };
+    let certificate = files().find(|file| file.extension().unwrap() == "pem");
+    std::fs::remove_file(certificate.unwrap()).unwrap();
+
+    let server = Server::bind(config).await.unwrap();
+    let addresses = server.listeners().to_vec();
+    let pebble = pebble.replaced(addresses[1], addresses[0]).await;
+    let again = Running::start(server);
+    again.until_ready().await;
+    let root = pebble.root().await;
+    assert!(again.shown(&root, "a.edge.test").await.is_some());
+    let metrics = again.admin("/metrics").await.1;
+    let failed = r#"sse_acme_orders_total{outcome="failed"}"#;
+    assert!(!metrics.contains(failed), "{metrics}");
+    assert_eq!(files().count(), 2, "account and certificate");
+}
+
+#[tokio::test]
 async fn a_certificate_is_renewed_before_it_ends() {
     let upstream = Upstream::answering(OK).await;
     let place = Place::new("renewal");
@@ -137,19 +172,28 @@ async fn a_certificate_is_renewed_before_it_ends() {
     let root = pebble.root().await;
     eventually("three certificates", async || {
         let metrics = proxy.admin("/metrics").await.1;
-        let of = |outcome: &str| {
-            let name = format!("sse_acme_orders_total{{outcome=\"{outcome}\"}} ");
-            let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
-            value.map_or(0, |value| value.parse().unwrap())
-        };
-        assert_eq!(of("failed"), 0);
-        of("issued") >= 3
+        let name = r#"sse_acme_orders_total{outcome="issued"} "#;
+        let issued = metrics.lines().find_map(|line| line.strip_prefix(name));
+        issued.is_some_and(|issued| issued.parse::<u32>().unwrap() >= 3)
     })
     .await;
     eventually("the new one is shown", async || {
         proxy.shown(&root, "a.edge.test").await.is_some()
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_nothing_can_be_kept_in_stops_the_start() {
+    let upstream = Upstream::answering(OK).await;
+    let place = Place::new("unkept");
+    let mut acme = acme(&place, &["a.edge.test"], Challenge::TlsAlpn01);
+    // A file, not a folder.
+    acme.cache = place.ca();
+    let error = Server::bind(listening(&upstream, acme)).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("cannot keep certificates in"), "{text}");
+    assert!(text.contains("name another folder by acme.cache"), "{text}");
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use rustls::version::{TLS12, TLS13};
 use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{Tls, TlsVersion};
 
-use crate::harness::{Proxy, config, eventually, listener};
+use crate::harness::{Proxy, config, listener};
+use crate::patience::eventually;
 use crate::tls::{Authority, client, connect_as};
 use crate::upstream::Upstream;
 

@@ -40,6 +40,7 @@ mod http2_upstream;
 mod https_upstream;
 mod limits;
 mod moving;
+mod patience;
 mod pebble;
 mod redirect;
 mod reload;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 
-use crate::harness::eventually;
+use crate::patience::eventually;
 use crate::tls::{Authority, connect_as, send};
 
 const MISSING: &str = "pebble is not installed; tests/run --install does that";
@@ -26,7 +26,8 @@ pub(crate) struct Place {
 /// Both processes, until dropped.
 pub(crate) struct Pebble {
     place: Place,
-    _children: [Process; 2],
+    validity: u64,
+    children: [Process; 2],
 }
 
 struct Process(Child);
@@ -83,21 +84,33 @@ impl Place {
         pebble.env("PEBBLE_WFE_NONCEREJECT", "0");
         pebble.env("PEBBLE_AUTHZREUSE", "0");
         let started = Pebble {
-            _children: [Process::start(names), Process::start(pebble)],
+            children: [Process::start(names), Process::start(pebble)],
             place: self,
+            validity,
         };
-        eventually("pebble answers", async || {
-            let port = started.place.directory;
-            tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-                .await
-                .is_ok()
-        })
-        .await;
+        for port in [started.place.dns, started.place.directory] {
+            eventually("it answers", async || {
+                let at = (Ipv4Addr::LOCALHOST, port);
+                tokio::net::TcpStream::connect(at).await.is_ok()
+            })
+            .await;
+        }
         started
     }
 }
 
 impl Pebble {
+    /// Another in its place, which knows nothing of what it knew.
+    pub(crate) async fn replaced(self, http: SocketAddr, tls: SocketAddr) -> Self {
+        let Self {
+            place,
+            validity,
+            children,
+        } = self;
+        drop(children);
+        place.start(http, tls, validity).await
+    }
+
     /// The root of what it issues, as PEM.
     pub(crate) async fn root(&self) -> String {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.place.management));
@@ -115,7 +128,12 @@ impl Pebble {
 impl Process {
     fn start(mut command: Command) -> Self {
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
-        Self(quiet.stderr(Stdio::null()).spawn().expect(MISSING))
+        Self(
+            quiet
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap_or_else(|error| panic!("{error}: {MISSING}")),
+        )
     }
 }
 

@@ -50,7 +50,7 @@ impl Authority {
 
     /// Certificate and key for a host, as PEM.
     pub(crate) fn issue(&self, host: &str) -> (String, String) {
-        self.sign(rcgen::CertificateParams::new([host.to_owned()]).unwrap())
+        self.sign(&rcgen::CertificateParams::new([host.to_owned()]).unwrap())
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -66,7 +66,7 @@ impl Authority {
     pub(crate) fn write(&self, name: &str, hosts: &[&str]) -> CertificateFiles {
         let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
         let params = rcgen::CertificateParams::new(hosts).unwrap();
-        let (certificate, key) = self.sign(params);
+        let (certificate, key) = self.sign(&params);
         let files = CertificateFiles {
             certificate: self.path(&format!("{name}.pem")),
             private_key: self.path(&format!("{name}.key")),
@@ -77,7 +77,7 @@ impl Authority {
     }
 
     /// Certificate and key of what is asked for, as PEM.
-    pub(crate) fn sign(&self, params: rcgen::CertificateParams) -> (String, String) {
+    pub(crate) fn sign(&self, params: &rcgen::CertificateParams) -> (String, String) {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
@@ -104,7 +104,7 @@ impl Authority {
     }
 
     pub(crate) fn client(&self, alpn: &str, identity: Option<(String, String)>) -> ClientConfig {
-        client(&self.pem, &rustls::DEFAULT_VERSIONS, alpn, identity)
+        client(&self.pem, rustls::DEFAULT_VERSIONS, alpn, identity)
     }
 }
 

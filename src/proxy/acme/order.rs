@@ -30,16 +30,12 @@ pub(super) async fn obtain(
     cache: &Cache,
     challenges: &Arc<Challenges>,
 ) -> Result<String, OrderError> {
-    let account = account(settings, cache).await?;
-    let names = settings.domains.iter().cloned().map(Identifier::Dns);
-    let names: Vec<_> = names.collect();
-    let ordered = account.new_order(&NewOrder::new(&names)).await;
-    let mut order = match ordered.map_err(OrderError::from) {
+    let mut order = match begin(settings, cache).await {
         Err(error) if error.is_of_account() => {
             cache.forget_account()?;
-            return Err(error);
+            begin(settings, cache).await?
         }
-        ordered => ordered?,
+        order => order?,
     };
     prove(&mut order, settings.challenge, challenges).await?;
     let key = order.finalize().await?;
@@ -47,18 +43,23 @@ pub(super) async fn obtain(
     Ok(format!("{key}{chain}"))
 }
 
+async fn begin(settings: &model::Acme, cache: &Cache) -> Result<Order, OrderError> {
+    let account = account(settings, cache).await?;
+    let names = settings.domains.iter().cloned().map(Identifier::Dns);
+    let names: Vec<_> = names.collect();
+    Ok(account.new_order(&NewOrder::new(&names)).await?)
+}
+
 /// The account there is, or a new one.
 async fn account(settings: &model::Acme, cache: &Cache) -> Result<Account, OrderError> {
     let client = || Client::new(settings.ca.as_deref()).map(Box::new);
     if let Some(kept) = cache.account()? {
-        match serde_json::from_str::<AccountCredentials>(&kept) {
-            Ok(kept) => {
-                let account = Account::builder_with_http(client()?).from_credentials(kept);
-                return Ok(account.await?);
-            }
-            // Its text is not logged: it holds the key.
-            Err(_) => tracing::warn!("the kept ACME account cannot be read; a new one is made"),
+        if let Ok(kept) = serde_json::from_str::<AccountCredentials>(&kept) {
+            let account = Account::builder_with_http(client()?).from_credentials(kept);
+            return Ok(account.await?);
         }
+        // The reason is left out: it could quote from the key.
+        tracing::warn!("the kept ACME account cannot be read; a new one is made");
     }
     let contact = settings
         .email

@@ -47,7 +47,7 @@ fn escaped(value: &str) -> String {
     for (at, byte) in value.bytes().enumerate() {
         match byte {
             b'"' | b'+' | b',' | b';' | b'<' | b'>' | b'\\' => {
-                text.extend(['\\', char::from(byte)])
+                text.extend(['\\', char::from(byte)]);
             }
             b'#' if at == 0 => text.push_str("\\#"),
             b' ' if at == 0 || at == last => text.push_str("\\ "),

@@ -1,8 +1,12 @@
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::HeaderName;
 
 use super::Tls;
 use crate::proxy::config::model::Config;
 use crate::proxy::tls::{Certificate, certificates};
+use crate::resume::settings::Mode;
 
 /// What is valid and probably not meant, in listeners and their certificates.
 pub(in crate::proxy::config) fn all(config: &Config) -> Vec<String> {
@@ -20,6 +24,35 @@ pub(in crate::proxy::config) fn all(config: &Config) -> Vec<String> {
             warnings.extend(of_certificates(tls, &format!("{key}.tls")));
         }
     }
+    warnings.extend(stripped(config));
+    warnings
+}
+
+/// Who a client is, is nobody's business on a stream that many share.
+fn stripped(config: &Config) -> Vec<String> {
+    let clients = config.listeners.iter().filter_map(|listener| {
+        let tls = listener.tls.as_ref()?;
+        tls.clients.as_ref()
+    });
+    let told: BTreeSet<&str> = clients
+        .flat_map(|told| [&told.subject_header, &told.certificate_header])
+        .flatten()
+        .map(HeaderName::as_str)
+        .collect();
+    let mut warnings = Vec::new();
+    for (index, route) in config.routes.iter().enumerate() {
+        let key = &route.sse.key.headers;
+        let kept = |name: &str| key.iter().any(|header| header == name);
+        let lost = told.iter().filter(|name| !kept(name));
+        if route.sse.mode == Mode::Shared {
+            warnings.extend(lost.map(|name| {
+                format!(
+                    "routes[{index}].sse.key.headers: {name} is not sent upstream, as the route \
+                     is `mode: shared` and its key does not list it"
+                )
+            }));
+        }
+    }
     warnings
 }
 
@@ -27,9 +60,12 @@ fn of_certificates(tls: &Tls, key: &str) -> Vec<String> {
     let mut warnings = Vec::new();
     let found = certificates(tls);
     let single = found.len() == 1;
-    let place = |index: usize| match single {
-        true => format!("{key}.certificate"),
-        false => format!("{key}.certificates[{index}]"),
+    let place = |index: usize| {
+        if single {
+            format!("{key}.certificate")
+        } else {
+            format!("{key}.certificates[{index}]")
+        }
     };
     for (index, certificate) in found.iter().enumerate() {
         let Some(certificate) = certificate else {
