@@ -6,6 +6,7 @@
 mod binary;
 mod journal;
 mod mistakes;
+mod operation;
 mod printing;
 mod reading;
 mod tls;

@@ -20,6 +20,7 @@ mod direct;
 mod drain;
 mod errors;
 mod failover;
+mod farewell;
 mod handover;
 mod hangup;
 mod headers;

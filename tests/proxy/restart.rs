@@ -93,8 +93,8 @@ impl Crowd {
 
     /// Waits until each has read so many more events.
     async fn advance(&mut self, events: usize) {
-        for seen in &mut self.seen {
-            let goal = *seen.borrow() + events;
+        let goals: Vec<_> = self.seen.iter().map(|s| *s.borrow() + events).collect();
+        for (seen, goal) in self.seen.iter_mut().zip(goals) {
             let advanced = seen.wait_for(|seen| *seen >= goal);
             timeout(PATIENCE, advanced).await.unwrap().unwrap();
         }
