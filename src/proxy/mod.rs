@@ -41,6 +41,8 @@ mod supervisor;
 mod target;
 pub mod tls;
 mod trace;
+#[cfg(feature = "otel")]
+pub mod traces;
 mod workers;
 
 use std::convert::Infallible;

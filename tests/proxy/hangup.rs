@@ -69,7 +69,7 @@ async fn systemd_is_told_how_the_process_does() {
     let socket = UnixDatagram::bind(&notified).unwrap();
     socket.set_nonblocking(true).unwrap();
     let heard = std::sync::Mutex::new(String::new());
-    let hears = |wanted: &'static str| {
+    let told = |wanted: &'static str| {
         let (socket, heard) = (&socket, &heard);
         async move {
             let mut datagram = [0; 512];
@@ -81,13 +81,13 @@ async fn systemd_is_told_how_the_process_does() {
         }
     };
     let proxy = Process::notifying(&path, &notified, Duration::from_millis(200));
-    eventually("READY", || hears("READY=1")).await;
-    eventually("WATCHDOG", || hears("WATCHDOG=1")).await;
+    eventually("READY", || told("READY=1")).await;
+    eventually("WATCHDOG", || told("WATCHDOG=1")).await;
     heard.lock().unwrap().clear();
     proxy.signal("HUP");
-    eventually("RELOADING", || hears("RELOADING=1\nMONOTONIC_USEC=")).await;
-    eventually("READY again", || hears("READY=1")).await;
+    eventually("RELOADING", || told("RELOADING=1\nMONOTONIC_USEC=")).await;
+    eventually("READY again", || told("READY=1")).await;
     proxy.signal("TERM");
-    eventually("STOPPING", || hears("STOPPING=1")).await;
+    eventually("STOPPING", || told("STOPPING=1")).await;
     assert!(proxy.end().await.success());
 }

@@ -32,3 +32,5 @@ mod reload;
 mod restart;
 mod streams;
 mod tls;
+#[cfg(feature = "otel")]
+mod traces;

@@ -68,7 +68,15 @@ impl Process {
         Self::run(shell, config)
     }
 
-    /// Runs it as a child of `notify`, where systemd would listen.
+    /// The same with more in its environment.
+    #[cfg(feature = "otel")]
+    pub(crate) fn with<const N: usize>(config: &Path, env: [(&str, String); N]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sse-proxy"));
+        command.envs(env);
+        Self::run(command, config)
+    }
+
+    /// The same where systemd would listen.
     pub(crate) fn notifying(config: &Path, notify: &Path, watchdog: Duration) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sse-proxy"));
         command.env("NOTIFY_SOCKET", notify);

@@ -1,5 +1,6 @@
 //! The binary is replaced under clients who read, and none loses an event.
 
+use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,9 +43,10 @@ async fn counter() -> Upstream {
             let mut sent: u64 = id.unwrap_or_else(|| *told.borrow());
             while told.changed().await.is_ok() {
                 let last = *told.borrow_and_update();
-                let events: String = (sent + 1..=last)
-                    .map(|number| format!("id: {number}\ndata: {number}\n\n"))
-                    .collect();
+                let mut events = String::new();
+                for number in sent + 1..=last {
+                    let _ = write!(events, "id: {number}\ndata: {number}\n\n");
+                }
                 sent = last;
                 if !connection.try_send(events.as_bytes()).await {
                     return;
