@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::browser::Browser;
+use crate::harness::eventually;
 use crate::process::{Folder, PATIENCE, Process};
 use crate::upstream::{Upstream, header};
 
@@ -204,6 +205,36 @@ async fn a_socket_that_is_passed_on_keeps_who_comes_between_two_processes() {
     assert!(waiting.peer_addr().is_ok());
     crowd.check().await;
     assert!(new.log().contains("listening on http://"), "{}", new.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reloads_cut_nobody() {
+    let (upstream, folder) = (counter().await, Folder::new());
+    let any = "127.0.0.1:0".parse().unwrap();
+    let path = file(&folder, &upstream, any, false);
+    let proxy = Process::start(&path);
+    let mut crowd = Crowd::new(proxy.addr);
+    crowd.advance(5).await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    for connections in [500, 300, 700] {
+        let limits = format!("limits: {{ connections: {connections} }}\n");
+        folder.write("proxy.yaml", &format!("{limits}{text}"));
+        let applied = proxy.log().matches("the configuration is in force").count();
+        proxy.signal("HUP");
+        eventually("the reload", || async {
+            let log = proxy.log();
+            log.matches("the configuration is in force").count() > applied
+        })
+        .await;
+        crowd.advance(5).await;
+    }
+    let accepted = format!("sse_connections_accepted_total {CLIENTS}\n");
+    let counted = proxy.metrics().await;
+    assert!(
+        counted.contains(&accepted),
+        "each is where it was: {counted}"
+    );
+    crowd.check().await;
 }
 
 #[tokio::test]
