@@ -3,11 +3,12 @@
 //! It is a tower stack and nothing else: hyper reads requests, the layers
 //! below each do one thing to them, and at the bottom [`forward::Forward`]
 //! sends them on. The engine that makes event streams resumable is the same
-//! [`SseLayer`] an application would use.
+//! [`SseLayer`](crate::SseLayer) an application would use.
 //!
 //! ```text
-//! server ─ Recording ─ Trace ─ CatchPanic ─ Rescue ─ Router ─┬─ SseLayer ─ Forward ─ upstream
-//!                                                └─ SseLayer ─ Forward ─ upstream
+//! server ─ Recording ─ Trace ─ CatchPanic ─ Rescue ─ Router
+//!                       Router ─┬─ SseLayer ─ Target ─ Forward ─ upstream
+//!                               └─ SseLayer ─ Target ─ Forward ─ upstream
 //! ```
 //!
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
