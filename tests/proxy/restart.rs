@@ -17,8 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::browser::Browser;
-use crate::harness::eventually;
-use crate::process::{Folder, PATIENCE, Process};
+use crate::process::{Folder, PATIENCE, Process, patiently};
 use crate::upstream::{Upstream, header};
 
 const CLIENTS: usize = 60;
@@ -221,7 +220,7 @@ async fn reloads_cut_nobody() {
         folder.write("proxy.yaml", &format!("{limits}{text}"));
         let applied = proxy.log().matches("the configuration is in force").count();
         proxy.signal("HUP");
-        eventually("the reload", || async {
+        patiently("the reload", || async {
             let log = proxy.log();
             log.matches("the configuration is in force").count() > applied
         })

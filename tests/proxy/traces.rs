@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use http::Request;
 use http_body_util::{BodyExt, Full};
 
-use crate::harness::{eventually, fetch, open};
-use crate::process::{Folder, Process};
+use crate::harness::{fetch, open};
+use crate::process::{Folder, Process, patiently};
 use crate::upstream::{Upstream, header};
 
 const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -120,7 +120,7 @@ async fn a_streams_span_ends_with_the_stream() {
     response.frame().await.unwrap().unwrap();
     // Sent after it began, as spans are sent when they end.
     fetch(proxy.addr, traced("/plain")).await;
-    eventually("the request's span is sent", || async {
+    patiently("the request's span is sent", || async {
         has(&sent, &bytes(TRACE))
     })
     .await;
