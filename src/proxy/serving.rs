@@ -152,11 +152,11 @@ impl Serving {
     /// and leaves everything as it is.
     pub(super) fn reload(&mut self, config: Config) -> Result<(), ReloadError> {
         self.refuse_fixed(&config)?;
-        let prepared = self.prepare(&config);
-        let (plan, changes) = prepared.map_err(|error| ReloadError(Cause::Bind(error)))?;
         let operations = &config.operations;
         let log = self.register.prepare(operations.access_log.as_ref());
         let log = log.map_err(|error| ReloadError(Cause::Bind(BindError::access_log(error))))?;
+        let prepared = self.prepare(&config);
+        let (plan, changes) = prepared.map_err(|error| ReloadError(Cause::Bind(error)))?;
 
         // Opened anew in any case: the file may have been moved away.
         self.register.replace(operations, log);
