@@ -27,7 +27,10 @@ type Outcome = Result<(), (u8, String)>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match start(&arguments) {
+    let outcome = start(&arguments);
+    #[cfg(feature = "otel")]
+    tower_sse::proxy::traces::flush();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => {
             eprintln!("sse-proxy: error: {message}");

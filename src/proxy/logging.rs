@@ -5,6 +5,9 @@ use std::io::{IsTerminal, stderr};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+#[cfg(feature = "otel")]
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,10 +28,33 @@ pub fn init(format: LogFormat, level: Option<&str>) -> Result<(), ParseError> {
         .with_env_filter(filter)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
-    // Somebody else's subscriber stays; there is none in the binary.
-    let _ = match format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
-    };
+    match format {
+        LogFormat::Text => start(log.finish()),
+        LogFormat::Json => start(log.json().finish()),
+    }
     Ok(())
+}
+
+/// Somebody else's subscriber stays; there is none in the binary.
+#[cfg(not(feature = "otel"))]
+fn start(log: impl tracing::Subscriber + Send + Sync) {
+    let _ = log.try_init();
+}
+
+/// The same, with traces.
+#[cfg(feature = "otel")]
+fn start<S>(log: S)
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    let (traces, failed) = match super::traces::layer() {
+        Ok(traces) => (traces, None),
+        Err(error) => (None, Some(error)),
+    };
+    let _ = log.with(traces).try_init();
+    if let Some(error) = failed {
+        tracing::error!(%error, "no traces are sent; see OTEL_EXPORTER_OTLP_ENDPOINT");
+    }
 }

@@ -3,12 +3,12 @@
 //! It is a tower stack and nothing else: hyper reads requests, the layers
 //! below each do one thing to them, and at the bottom [`forward::Forward`]
 //! sends them on. The engine that makes event streams resumable is the same
-//! [`SseLayer`] an application would use.
+//! [`SseLayer`](crate::SseLayer) an application would use.
 //!
 //! ```text
 //! server ─ Recording ─ Trace ─ CrossOrigin ─ CatchPanic ─ Admitting ─ Rescue ─ Entrance ─ Router
-//!     ─┬─ Access ─ SseLayer ─ Forward ─ upstream
-//!      └─ Access ─ SseLayer ─ Forward ─ upstream
+//!     ─┬─ Access ─ SseLayer ─ Target ─ Forward ─ upstream
+//!      └─ Access ─ SseLayer ─ Target ─ Forward ─ upstream
 //! ```
 //!
 //! [`Server`] is the way in: [`Server::bind`], then [`Server::run`]. The binary
@@ -55,6 +55,8 @@ pub mod tail;
 mod target;
 pub mod tls;
 mod trace;
+#[cfg(feature = "otel")]
+pub mod traces;
 mod upgrade;
 mod workers;
 

@@ -1,7 +1,7 @@
 //! A proxy that serves, and how a reload changes what it serves.
 //!
-//! Each listener is a [`Door`]: a task that accepts, and the phase its
-//! connections are in. A reload opens doors, closes doors, and changes what
+//! Each listener is a [`Station`]: a task that accepts, and the phase its
+//! connections are in. A reload opens stations, closes stations, and changes what
 //! those that stay lead to; everything that can fail comes before anything is
 //! changed.
 
@@ -36,12 +36,12 @@ pub(super) struct Serving {
     register: Arc<Register>,
     open: Open,
     shared: Shared,
-    doors: Vec<Door>,
-    /// Of doors that were closed, until nobody is left behind them.
+    stations: Vec<Station>,
+    /// Of stations that were closed, until nobody is left behind them.
     closed: Vec<Arc<Phases>>,
 }
 
-/// What the doors share, and a reload changes.
+/// What the stations share, and a reload changes.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) protocol: Arc<ArcSwap<Protocol>>,
@@ -50,7 +50,7 @@ pub(super) struct Shared {
 }
 
 /// One listener, as it was asked for.
-struct Door {
+struct Station {
     settings: model::Listener,
     greeting: Arc<ArcSwap<Greeting>>,
     phases: Arc<Phases>,
@@ -102,7 +102,7 @@ impl Shared {
     }
 }
 
-/// Every door takes its slot before it accepts.
+/// Every station takes its slot before it accepts.
 fn slots(config: &Config) -> usize {
     let slots = config.limits.connections.max(config.listeners.len());
     slots.min(Semaphore::MAX_PERMITS)
@@ -125,28 +125,28 @@ impl Serving {
             register,
             open,
             shared,
-            doors: Vec::new(),
+            stations: Vec::new(),
             closed: Vec::new(),
             config,
         };
         let settings = serving.config.listeners.clone();
         for (settings, listener) in settings.into_iter().zip(listeners) {
-            let door = serving.door(settings, listener);
-            serving.doors.push(door);
+            let station = serving.station(settings, listener);
+            serving.stations.push(station);
         }
         serving.note(&serving.config);
         serving
     }
 
-    /// Opens a door.
-    fn door(&self, settings: model::Listener, listener: Listener) -> Door {
+    /// Opens a station.
+    fn station(&self, settings: model::Listener, listener: Listener) -> Station {
         let (phases, phase) = Phases::new();
         let greeting = listener.greetings();
         (self.open)(listener, phase);
         let stop = CancellationToken::new();
         let watching = greeting::watch(Arc::clone(&greeting));
         tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
-        Door {
+        Station {
             settings,
             greeting,
             phases: Arc::new(phases),
@@ -158,11 +158,11 @@ impl Serving {
     /// and leaves everything as it is.
     pub(super) fn reload(&mut self, config: Config) -> Result<(), ReloadError> {
         self.refuse_fixed(&config)?;
-        let prepared = self.prepare(&config);
-        let (plan, entrances) = prepared.map_err(|error| ReloadError(Cause::Bind(error)))?;
         let operations = &config.operations;
         let log = self.register.prepare(operations.access_log.as_ref());
         let log = log.map_err(|error| ReloadError(Cause::Bind(BindError::access_log(error))))?;
+        let prepared = self.prepare(&config);
+        let (plan, changes) = prepared.map_err(|error| ReloadError(Cause::Bind(error)))?;
 
         // Opened anew in any case: the file may have been moved away.
         self.register.replace(operations, log);
@@ -174,28 +174,28 @@ impl Serving {
         let (before, after) = (slots(&self.config), slots(&config));
         let admission = self.assembly.admission.load_full();
         self.shared.limit(admission, before, after);
-        self.enter(&config, entrances);
+        self.enter(&config, changes);
         self.note(&config);
         self.config = config;
         Ok(())
     }
 
-    /// Opens and closes doors, and changes those that stay.
-    fn enter(&mut self, config: &Config, entrances: Vec<Entrance>) {
-        let doors = std::mem::take(&mut self.doors);
-        let mut doors: Vec<_> = doors.into_iter().map(Some).collect();
-        for (settings, entrance) in config.listeners.iter().zip(entrances) {
-            let door = match entrance {
-                Entrance::Kept(at, greeting) => {
-                    let door = doors.get_mut(at).and_then(Option::take);
-                    door.map(|door| door.changed(settings, greeting))
+    /// Opens and closes stations, and changes those that stay.
+    fn enter(&mut self, config: &Config, changes: Vec<Change>) {
+        let stations = std::mem::take(&mut self.stations);
+        let mut stations: Vec<_> = stations.into_iter().map(Some).collect();
+        for (settings, change) in config.listeners.iter().zip(changes) {
+            let station = match change {
+                Change::Kept(at, greeting) => {
+                    let station = stations.get_mut(at).and_then(Option::take);
+                    station.map(|station| station.changed(settings, greeting))
                 }
-                Entrance::New(listener) => Some(self.door(settings.clone(), listener)),
+                Change::New(listener) => Some(self.station(settings.clone(), listener)),
             };
-            self.doors.extend(door);
+            self.stations.extend(station);
         }
-        for door in doors.into_iter().flatten() {
-            self.close(&door, config.drain.deadline);
+        for station in stations.into_iter().flatten() {
+            self.close(&station, config.drain.deadline);
         }
     }
 
@@ -212,43 +212,44 @@ impl Serving {
         fixed(self.config.journal != config.journal, "journal")?;
         fixed(self.config.admin != config.admin, "admin.address")?;
         let differs = |new: &model::Listener| {
-            let same = |door: &&Door| door.settings.address == new.address;
-            let door = self.doors.iter().find(same);
-            door.is_some_and(|door| door.settings.reuse_port != new.reuse_port)
+            let same = |station: &&Station| station.settings.address == new.address;
+            let station = self.stations.iter().find(same);
+            station.is_some_and(|station| station.settings.reuse_port != new.reuse_port)
         };
         let changed = config.listeners.iter().any(differs);
         fixed(changed, "listeners[].reuse_port")
     }
 
     /// Everything that can fail.
-    fn prepare(&self, config: &Config) -> Result<(Plan, Vec<Entrance>), BindError> {
+    fn prepare(&self, config: &Config) -> Result<(Plan, Vec<Change>), BindError> {
         let plan = self.assembly.plan(config)?;
-        let mut taken = vec![false; self.doors.len()];
-        let mut entrances = Vec::with_capacity(config.listeners.len());
+        let mut taken = vec![false; self.stations.len()];
+        let mut changes = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
-            let mut doors = self.doors.iter().zip(&mut taken).enumerate();
-            let stays = doors
-                .find(|(_, (door, taken))| !**taken && door.settings.address == listener.address);
+            let mut stations = self.stations.iter().zip(&mut taken).enumerate();
+            let stays = stations.find(|(_, (station, taken))| {
+                !**taken && station.settings.address == listener.address
+            });
             let greeting = self.assembly.greeting(&plan.acmes, listener)?;
-            entrances.push(match stays {
+            changes.push(match stays {
                 Some((at, (_, taken))) => {
                     *taken = true;
-                    Entrance::Kept(at, greeting)
+                    Change::Kept(at, greeting)
                 }
-                None => Entrance::New(Listener::bind(listener, greeting)?),
+                None => Change::New(Listener::bind(listener, greeting)?),
             });
         }
-        Ok((plan, entrances))
+        Ok((plan, changes))
     }
 
-    /// Closes a door. Who is behind it may finish until the deadline.
-    fn close(&mut self, door: &Door, deadline: Duration) {
-        let address = door.settings.address;
+    /// Closes a station. Who is behind it may finish until the deadline.
+    fn close(&mut self, station: &Station, deadline: Duration) {
+        let address = station.settings.address;
         tracing::info!(%address, ?deadline, "no longer listening; connections are drained");
-        door.phases.announce(Phase::Draining);
+        station.phases.announce(Phase::Draining);
         self.closed.retain(|phases| phases.watched() > 0);
-        self.closed.push(Arc::clone(&door.phases));
-        let phases = Arc::clone(&door.phases);
+        self.closed.push(Arc::clone(&station.phases));
+        let phases = Arc::clone(&station.phases);
         tokio::spawn(async move {
             let left = tokio::time::timeout(deadline, phases.unwatched());
             if left.await.is_err() {
@@ -274,7 +275,11 @@ impl Serving {
         // on it.
         self.assembly.admin.drain();
         let mut all = std::mem::take(&mut self.closed);
-        all.extend(self.doors.iter().map(|door| Arc::clone(&door.phases)));
+        all.extend(
+            self.stations
+                .iter()
+                .map(|station| Arc::clone(&station.phases)),
+        );
         for phases in &all {
             phases.announce(Phase::Draining);
         }
@@ -296,15 +301,15 @@ impl Serving {
 }
 
 /// A listener of the new configuration.
-enum Entrance {
-    /// The door that stays, and how its connections begin from now on.
+enum Change {
+    /// The station that stays, and how its connections begin from now on.
     Kept(usize, Greeting),
     New(Listener),
 }
 
-// === impl Door ===
+// === impl Station ===
 
-impl Door {
+impl Station {
     fn changed(mut self, settings: &model::Listener, greeting: Greeting) -> Self {
         let next = Arc::new(greeting);
         self.greeting.swap(Arc::clone(&next)).leave_to(&next);

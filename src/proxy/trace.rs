@@ -51,8 +51,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<A>) -> Self::Future {
+    #[cfg_attr(not(feature = "otel"), expect(unused_mut, reason = "traces add to it"))]
+    fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let span = span(&request);
+        #[cfg(feature = "otel")]
+        super::traces::join(&span, request.headers_mut());
         let future = span.in_scope(|| self.inner.call(request));
         Traced {
             inner: future.instrument(span),

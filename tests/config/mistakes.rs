@@ -68,7 +68,7 @@ fn yaml() {
         ),
         (
             "timeouts: []",
-            "1:1: timeouts: unknown key; valid here: listeners, trusted_proxies, admin, journal, drain, limits, upstreams, defaults, routes",
+            "1:1: timeouts: unknown key; valid here: listeners, trusted_proxies, admin, journal, drain, limits, upstreams, defaults, routes, reload, access_log, request_id",
         ),
     ]);
     assert!(mistake("routes: [").contains("not valid YAML: "));
@@ -133,7 +133,7 @@ fn unknown_keys() {
         ),
         (
             "drain: { timeout: 1s }",
-            "1:10: drain.timeout: unknown key; valid here: deadline, spread",
+            "1:10: drain.timeout: unknown key; valid here: deadline, spread, retry",
         ),
         (
             "limits: { connection: 1 }",

@@ -27,6 +27,7 @@ fn the_shortest_file_in_full() {
         config.to_yaml(),
         r#"listeners:
   - address: "127.0.0.1:8080"
+    reuse_port: false
     proxy_protocol: ~
     tls: ~
     redirect_to_https: false
@@ -36,6 +37,10 @@ journal: { kind: memory }
 drain:
   deadline: 30s
   spread: 10s
+  retry: ~
+reload: { watch: false }
+access_log: ~
+request_id: ~
 limits:
   buffered_bytes: 1GiB
   connections: 100000

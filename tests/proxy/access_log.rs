@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tokio::time::timeout;
 use tower_sse::proxy::config::model::{AccessFormat, AccessLog, Config};
+use tower_sse::resume::settings::Mode;
 
 use crate::harness::{LONG, Proxy, config, eventually, fetch, get, open, request};
 use crate::process::Folder;
@@ -229,4 +230,54 @@ async fn what_names_a_trace_goes_upstream() {
             assert_eq!(header(&sent, name), Some(value), "{sent}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_end_out_of_order_has_its_reason() {
+    const EVENTS: usize = 640;
+    let upstream = Upstream::start(|mut connection| async move {
+        let Some((head, _)) = connection.request().await else {
+            return;
+        };
+        if head.contains("/short") {
+            connection
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort")
+                .await;
+            return;
+        }
+        connection.send(HEAD).await;
+        // More than sockets hold on the way to somebody who does not read.
+        let event = format!("data: {}\n\n", "x".repeat(64 << 10));
+        for _ in 0..EVENTS {
+            connection.send(&event).await;
+        }
+        connection.closed().await;
+    })
+    .await;
+    let folder = Folder::new();
+    let path = folder.path("access.log");
+    let mut config = logging(&upstream, &path, AccessFormat::Json);
+    config.routes[0].sse.mode = Mode::Shared;
+    config.routes[0].sse.buffer.bytes = Some(1 << 20);
+    let proxy = Proxy::start(config).await;
+
+    let short = open(proxy.addr, get("/short")).await;
+    assert!(short.into_body().collect().await.is_err());
+    let line = logged(&path, 1).await.remove(0);
+    assert_eq!(
+        (&line["reason"], &line["bytes"]),
+        (&"broken".into(), &5.into())
+    );
+
+    let slow = open(proxy.addr, get("/much")).await;
+    eventually("everything was sent", || async {
+        let metrics = proxy.ask_admin("/metrics").await;
+        let all = format!("sse_events_received_total{{route=\"/\"}} {EVENTS}\n");
+        metrics.text().contains(&all)
+    })
+    .await;
+    let read = timeout(LONG, slow.into_body().collect()).await.unwrap();
+    assert!(read.is_err(), "it is cut");
+    let end = logged(&path, 3).await.remove(2);
+    assert_eq!(end["reason"], "cut: fell behind", "{end}");
 }

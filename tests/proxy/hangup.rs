@@ -3,8 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use crate::harness::eventually;
-use crate::process::{Folder, Process};
+use crate::process::{Folder, Process, patiently};
 use crate::upstream::Upstream;
 
 const A: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
@@ -69,7 +68,7 @@ async fn systemd_is_told_how_the_process_does() {
     let socket = UnixDatagram::bind(&notified).unwrap();
     socket.set_nonblocking(true).unwrap();
     let heard = std::sync::Mutex::new(String::new());
-    let hears = |wanted: &'static str| {
+    let told = |wanted: &'static str| {
         let (socket, heard) = (&socket, &heard);
         async move {
             let mut datagram = [0; 512];
@@ -81,13 +80,13 @@ async fn systemd_is_told_how_the_process_does() {
         }
     };
     let proxy = Process::notifying(&path, &notified, Duration::from_millis(200));
-    eventually("READY", || hears("READY=1")).await;
-    eventually("WATCHDOG", || hears("WATCHDOG=1")).await;
+    patiently("READY", || told("READY=1")).await;
+    patiently("WATCHDOG", || told("WATCHDOG=1")).await;
     heard.lock().unwrap().clear();
     proxy.signal("HUP");
-    eventually("RELOADING", || hears("RELOADING=1\nMONOTONIC_USEC=")).await;
-    eventually("READY again", || hears("READY=1")).await;
+    patiently("RELOADING", || told("RELOADING=1\nMONOTONIC_USEC=")).await;
+    patiently("READY again", || told("READY=1")).await;
     proxy.signal("TERM");
-    eventually("STOPPING", || hears("STOPPING=1")).await;
+    patiently("STOPPING", || told("STOPPING=1")).await;
     assert!(proxy.end().await.success());
 }

@@ -29,6 +29,7 @@ mod downstream;
 mod drain;
 mod errors;
 mod failover;
+mod farewell;
 mod feed;
 mod handover;
 mod hangup;
@@ -48,4 +49,6 @@ mod restart;
 mod streams;
 mod tail;
 mod tls;
+#[cfg(feature = "otel")]
+mod traces;
 mod upstream_tls;

@@ -9,10 +9,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::harness::{Answer, eventually, fetch, get};
+use crate::harness::{Answer, fetch, get};
 
 /// Processes start slowly where many tests run.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for something that a process does in its own time.
+pub(crate) async fn patiently<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < until, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 /// A folder that is gone with the test.
 pub(crate) struct Folder(PathBuf);
@@ -68,7 +77,15 @@ impl Process {
         Self::run(shell, config)
     }
 
-    /// Runs it as a child of `notify`, where systemd would listen.
+    /// The same with more in its environment.
+    #[cfg(feature = "otel")]
+    pub(crate) fn with<const N: usize>(config: &Path, env: [(&str, String); N]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sse-proxy"));
+        command.envs(env);
+        Self::run(command, config)
+    }
+
+    /// The same where systemd would listen.
     pub(crate) fn notifying(config: &Path, notify: &Path, watchdog: Duration) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sse-proxy"));
         command.env("NOTIFY_SOCKET", notify);
@@ -123,7 +140,7 @@ impl Process {
 
     /// Waits until the log has this.
     pub(crate) async fn says(&self, what: &str) {
-        eventually(what, || async { self.log().contains(what) }).await;
+        patiently(what, || async { self.log().contains(what) }).await;
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

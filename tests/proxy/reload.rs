@@ -229,7 +229,7 @@ async fn what_cannot_be_had_or_changed_is_refused_whole() {
 async fn what_is_known_of_a_server_that_stays_is_kept() {
     let down = refused();
     let with = |weight: u64| {
-        let mut config = config(&[down.clone()]);
+        let mut config = config(std::slice::from_ref(&down));
         let app = config.upstreams.get_mut("app").unwrap();
         app.health_check = Some(HealthCheck {
             path: "/".into(),
@@ -246,7 +246,7 @@ async fn what_is_known_of_a_server_that_stays_is_kept() {
     // Another interval makes another upstream of it, whose servers are the same.
     proxy.control.reload(with(3_600_000)).await.unwrap();
     assert_eq!(proxy.ask_admin("/readyz").await.status, 503);
-    let mut unchecked = config(&[down.clone()]);
+    let mut unchecked = config(std::slice::from_ref(&down));
     unchecked.drain.spread = Duration::from_millis(1);
     proxy.control.reload(unchecked).await.unwrap();
     assert_eq!(proxy.ask_admin("/readyz").await.status, 200, "nobody knows");

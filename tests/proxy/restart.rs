@@ -1,5 +1,6 @@
 //! The binary is replaced under clients who read, and none loses an event.
 
+use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::browser::Browser;
-use crate::process::{Folder, PATIENCE, Process};
+use crate::process::{Folder, PATIENCE, Process, patiently};
 use crate::upstream::{Upstream, header};
 
 const CLIENTS: usize = 60;
@@ -42,9 +43,10 @@ async fn counter() -> Upstream {
             let mut sent: u64 = id.unwrap_or_else(|| *told.borrow());
             while told.changed().await.is_ok() {
                 let last = *told.borrow_and_update();
-                let events: String = (sent + 1..=last)
-                    .map(|number| format!("id: {number}\ndata: {number}\n\n"))
-                    .collect();
+                let mut events = String::new();
+                for number in sent + 1..=last {
+                    let _ = write!(events, "id: {number}\ndata: {number}\n\n");
+                }
                 sent = last;
                 if !connection.try_send(events.as_bytes()).await {
                     return;
@@ -93,8 +95,8 @@ impl Crowd {
 
     /// Waits until each has read so many more events.
     async fn advance(&mut self, events: usize) {
-        for seen in &mut self.seen {
-            let goal = *seen.borrow() + events;
+        let goals: Vec<_> = self.seen.iter().map(|s| *s.borrow() + events).collect();
+        for (seen, goal) in self.seen.iter_mut().zip(goals) {
             let advanced = seen.wait_for(|seen| *seen >= goal);
             timeout(PATIENCE, advanced).await.unwrap().unwrap();
         }
@@ -202,6 +204,36 @@ async fn a_socket_that_is_passed_on_keeps_who_comes_between_two_processes() {
     assert!(waiting.peer_addr().is_ok());
     crowd.check().await;
     assert!(new.log().contains("listening on http://"), "{}", new.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reloads_cut_nobody() {
+    let (upstream, folder) = (counter().await, Folder::new());
+    let any = "127.0.0.1:0".parse().unwrap();
+    let path = file(&folder, &upstream, any, false);
+    let proxy = Process::start(&path);
+    let mut crowd = Crowd::new(proxy.addr);
+    crowd.advance(5).await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    for connections in [500, 300, 700] {
+        let limits = format!("limits: {{ connections: {connections} }}\n");
+        folder.write("proxy.yaml", &format!("{limits}{text}"));
+        let applied = proxy.log().matches("the configuration is in force").count();
+        proxy.signal("HUP");
+        patiently("the reload", || async {
+            let log = proxy.log();
+            log.matches("the configuration is in force").count() > applied
+        })
+        .await;
+        crowd.advance(5).await;
+    }
+    let accepted = format!("sse_connections_accepted_total {CLIENTS}\n");
+    let counted = proxy.metrics().await;
+    assert!(
+        counted.contains(&accepted),
+        "each is where it was: {counted}"
+    );
+    crowd.check().await;
 }
 
 #[tokio::test]

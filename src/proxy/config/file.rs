@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::error::ConfigError;
@@ -125,7 +126,7 @@ fn read_drain(node: &Node) -> Result<Drain> {
     Ok(Drain {
         deadline,
         spread,
-        retry: retry.map(|range| range.into_inner()),
+        retry: retry.map(RangeInclusive::into_inner),
     })
 }
 

@@ -50,6 +50,7 @@ mod units;
 mod upstream;
 mod warning;
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -107,7 +108,11 @@ impl Config {
     /// [`to_yaml`]: Self::to_yaml
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::digest(self.to_yaml());
-        digest.iter().take(6).map(|b| format!("{b:02x}")).collect()
+        let mut text = String::new();
+        for byte in digest.iter().take(6) {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 
     /// What is valid but probably not meant, or worth knowing: one line each.
