@@ -138,6 +138,22 @@ fn off_is_a_value_where_it_can_be() {
 }
 
 #[test]
+fn a_limit_that_counts_by_nothing_is_warned_of() {
+    let text = "routes:\n  - path: /\n    upstream: http://app\n    rate_limit: { per: principal, \
+                requests: 1 }\n    sse: { principal: [], key: { headers: [] } }\n";
+    let warnings = |text: &str| parse(text).unwrap().warnings();
+    let warned = |text: &str| {
+        let about = |warning: &String| warning.starts_with("routes[0].rate_limit: counts per");
+        warnings(text).iter().any(about)
+    };
+    assert!(warned(text), "{:?}", warnings(text));
+    assert!(!warned(
+        &text.replace("principal: []", "principal: [x-user]")
+    ));
+    assert!(!warned(&text.replace("per: principal", "per: address")));
+}
+
+#[test]
 fn limits() {
     check(&[
         (
