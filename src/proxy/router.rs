@@ -184,7 +184,7 @@ impl Route {
             return self.tunnel(request, wish, ticket, busy);
         }
         let (mut service, gate) = (self.service.clone(), Arc::clone(&self.gate));
-        let leave = terms.and_then(|terms| terms.leave);
+        let leave = terms.and_then(|terms| terms.leave());
         let leave = leave.filter(|_| request.method() == Method::GET);
         Box::pin(async move {
             std::future::poll_fn(|cx| service.poll_ready(cx)).await?;

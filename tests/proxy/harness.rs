@@ -25,6 +25,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Of all listeners, the first included.
+    pub(crate) addrs: Vec<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -118,12 +120,14 @@ impl Proxy {
         }
         let (stop, stopped) = oneshot::channel();
         let (addr, admin) = (server.listeners()[0], server.admin().unwrap());
+        let addrs = server.listeners().to_vec();
         let task = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         Self {
             addr,
             admin,
+            addrs,
             stop: Some(stop),
             task,
         }

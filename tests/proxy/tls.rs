@@ -59,7 +59,7 @@ impl Authority {
         self.folder.join("ca.pem")
     }
 
-    fn listener(&self, client_ca: Option<PathBuf>) -> Tls {
+    pub(crate) fn listener(&self, client_ca: Option<PathBuf>) -> Tls {
         let (certificate, key) = self.issue("localhost");
         let tls = Tls {
             certificate: self.folder.join("server.pem"),
