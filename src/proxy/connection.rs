@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +23,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
@@ -37,6 +37,7 @@ use super::handover::{EventStream, HandingOver, Handover, Rewind};
 use super::io::WriteDeadline;
 use super::phase::{Phase, PhaseWatch};
 use super::preface;
+use super::retirement::{Farewell, Retire};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -209,7 +210,8 @@ impl Protocol {
         let idle = self.limits.idle_timeout;
         let age = self.limits.max_connection_age.map(|age| {
             // Those that came together should not go together.
-            age.mul_f64(0.9 + 0.2 * fastrand::f64())
+            let spread = age.as_secs_f64() * (0.9 + 0.2 * fastrand::f64());
+            Duration::try_from_secs_f64(spread).unwrap_or(age)
         });
         Terms::new(
             idle.map(|idle| Activity::new(self.limits.header_timeout, idle)),
@@ -351,7 +353,7 @@ impl Protocol {
             let connection = self.http1.serve_connection(TokioIo::new(rewind), service);
             let mut connection = Box::pin(connection);
             // A head that is half there would keep it from ending in order.
-            let mut retire = Retire::new(&terms, Farewell::None);
+            let mut retire = Retire::new(&terms, Farewell::AtOnce);
             let left = || handover.take();
             let taken = match until_done(&mut connection, &mut phase, &mut retire, left).await {
                 Some(Done::Left(taken)) => taken,
@@ -404,55 +406,6 @@ where
     }
 }
 
-/// How a connection is ended that is old, or has nothing to do.
-#[derive(Clone, Copy, Debug)]
-enum Farewell {
-    /// With what it is at.
-    InOrder,
-    /// Where it stands.
-    None,
-}
-
-/// When a connection is to end. Boxed: most never are.
-struct Retire(Option<Pin<Box<dyn Future<Output = Farewell> + Send>>>);
-
-impl Retire {
-    fn new(terms: &Terms, idle: Farewell) -> Self {
-        let (leave, activity) = (terms.leave(), terms.activity());
-        if leave.is_none() && activity.is_none() {
-            return Self(None);
-        }
-        Self(Some(Box::pin(async move {
-            let old = async {
-                match leave {
-                    Some(leave) => sleep_until(leave).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let unused = async {
-                match &activity {
-                    Some(activity) => activity.idle().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = old => Farewell::InOrder,
-                () = unused => idle,
-            }
-        })))
-    }
-
-    /// Resolves once.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Farewell> {
-        let Some(due) = &mut self.0 else {
-            return Poll::Pending;
-        };
-        let farewell = ready!(due.as_mut().poll(cx));
-        self.0 = None;
-        Poll::Ready(farewell)
-    }
-}
-
 /// Resolves if nothing was asked for within `limit`. HTTP/1 has a timeout of
 /// its own; HTTP/2 would wait for ever, for the rest of its preface even.
 async fn unasked(limit: Duration, asked: &AtomicBool) {
@@ -500,7 +453,7 @@ where
             },
             farewell = poll_fn(|cx| retire.poll(cx)) => match farewell {
                 Farewell::InOrder => {}
-                Farewell::None => return None,
+                Farewell::AtOnce => return None,
             },
             done = done => return Some(done),
         }

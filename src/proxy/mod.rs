@@ -33,6 +33,7 @@ mod phase;
 mod preface;
 pub mod process;
 pub mod rescue;
+mod retirement;
 mod router;
 pub mod server;
 pub mod tls;

@@ -244,6 +244,11 @@ fn routes() {
              lost with it; write 1d or less",
         ),
         (
+            with_route("rate_limit: { requests: 1, window: 1h, burst: 1000 }"),
+            "91: routes[0].rate_limit.burst: \"1000\" is too many: a client would have them again \
+             after 41d16h; write a number that takes 30d or less",
+        ),
+        (
             with_route("upgrade: [\"web socket\"]"),
             "55: routes[0].upgrade[0]: \"web socket\" is not a protocol; write its name as in the \
              header Upgrade, such as websocket",
