@@ -28,40 +28,58 @@ const NONE: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Activity>);
 
-/// What holds for the requests of one connection.
+/// What holds for the requests of one connection, if anything does. Small, as
+/// every connection has it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Terms {
-    pub(crate) activity: Option<Arc<Activity>>,
+pub(crate) struct Terms(Option<Arc<Set>>);
+
+#[derive(Debug)]
+struct Set {
+    activity: Option<Arc<Activity>>,
     /// When streams that can be resumed are ended.
-    pub(crate) leave: Option<Instant>,
+    leave: Option<Instant>,
 }
 
 impl Terms {
+    pub(crate) fn new(activity: Option<Arc<Activity>>, leave: Option<Instant>) -> Self {
+        let any = activity.is_some() || leave.is_some();
+        Self(any.then(|| Arc::new(Set { activity, leave })))
+    }
+
+    pub(crate) fn activity(&self) -> Option<Arc<Activity>> {
+        self.0.as_ref()?.activity.clone()
+    }
+
+    /// When streams that can be resumed are ended.
+    pub(crate) fn leave(&self) -> Option<Instant> {
+        self.0.as_ref()?.leave
+    }
+
     /// Tells a request, if there is anything to tell.
     pub(crate) fn apply<B>(&self, request: &mut Request<B>) {
-        if let Some(activity) = &self.activity {
+        let Some(set) = &self.0 else { return };
+        if let Some(activity) = &set.activity {
             activity.asked();
         }
-        if self.activity.is_some() || self.leave.is_some() {
-            request.extensions_mut().insert(self.clone());
-        }
+        request.extensions_mut().insert(self.clone());
     }
 
     /// The connection was in other hands, and begins to wait now.
     pub(crate) fn rested(&mut self) {
-        if let Some(activity) = &mut self.activity {
-            *activity = Activity::waiting(activity.head, activity.idle);
+        if let Some(activity) = self.activity() {
+            let waiting = Activity::waiting(activity.head, activity.idle);
+            *self = Self::new(Some(waiting), self.leave());
         }
     }
 
     /// A request is read, and being answered from now on.
     pub(crate) fn begin(&self) -> Option<Busy> {
-        self.activity.as_ref().map(Activity::begin)
+        self.0.as_ref()?.activity.as_ref().map(Activity::begin)
     }
 
     /// Whether it is time to leave.
     pub(crate) fn is_over(&self) -> bool {
-        self.leave.is_some_and(|leave| Instant::now() >= leave)
+        self.leave().is_some_and(|leave| Instant::now() >= leave)
     }
 }
 
@@ -179,10 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_no_route_takes_is_one() {
         let activity = Activity::new(HEAD, IDLE);
-        let terms = Terms {
-            activity: Some(Arc::clone(&activity)),
-            leave: None,
-        };
+        let terms = Terms::new(Some(Arc::clone(&activity)), None);
         sleep(Duration::from_secs(5)).await;
         terms.apply(&mut Request::new(()));
         assert_eq!(closed(&activity).await, 65);

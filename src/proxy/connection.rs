@@ -24,7 +24,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
@@ -42,6 +42,7 @@ use super::handover::{EventStream, HandingOver, Handover, Rewind};
 use super::io::WriteDeadline;
 use super::phase::{Phase, PhaseWatch};
 use super::preface;
+use super::retirement::{Farewell, Retire};
 use super::tls::{HandshakeFailure, TlsMetrics};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -230,12 +231,13 @@ impl Protocol {
         let idle = self.limits.idle_timeout;
         let age = self.limits.max_connection_age.map(|age| {
             // Those that came together should not go together.
-            age.mul_f64(0.9 + 0.2 * fastrand::f64())
+            let spread = age.as_secs_f64() * (0.9 + 0.2 * fastrand::f64());
+            Duration::try_from_secs_f64(spread).unwrap_or(age)
         });
-        Terms {
-            activity: idle.map(|idle| Activity::new(self.limits.header_timeout, idle)),
-            leave: age.and_then(|age| Instant::now().checked_add(age)),
-        }
+        Terms::new(
+            idle.map(|idle| Activity::new(self.limits.header_timeout, idle)),
+            age.and_then(|age| Instant::now().checked_add(age)),
+        )
     }
 
     fn tune(&self, stream: &TcpStream) -> io::Result<()> {
@@ -325,7 +327,7 @@ impl Protocol {
         let asked = Arc::<AtomicBool>::default();
         let first = Arc::clone(&asked);
         let terms = self.terms();
-        let mut retire = Retire::new(terms.leave, terms.activity.clone());
+        let mut retire = Retire::new(&terms, Farewell::InOrder);
         let service = service_fn(move |mut request: Request<Incoming>| {
             first.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
@@ -368,18 +370,13 @@ impl Protocol {
                 handover.clone(),
                 self.handover,
             );
-            let activity = terms.activity.clone();
-            let rewind = Rewind::new(io, ahead, handover.clone(), activity.clone());
+            let rewind = Rewind::new(io, ahead, handover.clone(), terms.activity());
             let connection = self.http1.serve_connection(TokioIo::new(rewind), service);
             let mut connection = Box::pin(connection);
-            let mut retire = Retire::new(terms.leave, None);
-            let done = until_done(&mut connection, &mut phase, &mut retire, || handover.take());
             // A head that is half there would keep it from ending in order.
-            let done = tokio::select! {
-                done = done => done,
-                () = idle(activity) => None,
-            };
-            let taken = match done {
+            let mut retire = Retire::new(&terms, Farewell::AtOnce);
+            let left = || handover.take();
+            let taken = match until_done(&mut connection, &mut phase, &mut retire, left).await {
                 Some(Done::Left(taken)) => taken,
                 Some(Done::Over(result)) => return Ok(result?),
                 None => return Ok(()),
@@ -389,15 +386,16 @@ impl Protocol {
                 let parts = Pin::into_inner(connection).into_parts();
                 parts.io.into_inner().into_parts(&parts.read_buf)
             };
-            let taken = match taken.joined() {
-                Ok(joined) => {
-                    let tunnel = Box::pin(joined.run(socket, read, self.limits.tunnel_idle));
-                    return Ok(phase.until_aborted(tunnel).await.unwrap_or(Ok(()))?);
-                }
-                Err(stream) => stream,
-            };
             let last = phase.has_reached(Phase::Draining);
-            let stream = Box::pin(EventStream::new(socket, read, taken, last));
+            // Boxed before anything is waited for, as is all that is large.
+            let taken = match taken.joined() {
+                Ok(joined) => Err(Box::pin(joined.run(socket, read, self.limits.tunnel_idle))),
+                Err(taken) => Ok(Box::pin(EventStream::new(socket, read, taken, last))),
+            };
+            let stream = match taken {
+                Ok(stream) => stream,
+                Err(tunnel) => return Ok(phase.until_aborted(tunnel).await.unwrap_or(Ok(()))?),
+            };
             let Some(mut kept) = phase.until_aborted(stream).await.transpose()?.flatten() else {
                 return Ok(());
             };
@@ -429,48 +427,6 @@ where
         Err(_) => {
             metrics.failed(HandshakeFailure::Timeout);
             None
-        }
-    }
-}
-
-/// Resolves when a connection has nothing to do, where that has a limit.
-async fn idle(activity: Option<Arc<Activity>>) {
-    match activity {
-        Some(activity) => activity.idle().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// When a connection is to end in order, with what it is at.
-struct Retire(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
-
-impl Retire {
-    fn new(leave: Option<Instant>, activity: Option<Arc<Activity>>) -> Self {
-        if leave.is_none() && activity.is_none() {
-            return Self(None);
-        }
-        Self(Some(Box::pin(async move {
-            let leave = async {
-                match leave {
-                    Some(leave) => sleep_until(leave).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = leave => {}
-                () = idle(activity) => {}
-            }
-        })))
-    }
-
-    /// Resolves once.
-    async fn reached(&mut self) {
-        match &mut self.0 {
-            Some(due) => {
-                due.await;
-                self.0 = None;
-            }
-            None => std::future::pending().await,
         }
     }
 }
@@ -520,7 +476,10 @@ where
                 Phase::Aborted => return None,
                 _ => next = Phase::Aborted,
             },
-            () = retire.reached() => {}
+            farewell = poll_fn(|cx| retire.poll(cx)) => match farewell {
+                Farewell::InOrder => {}
+                Farewell::AtOnce => return None,
+            },
             done = done => return Some(done),
         }
         connection.as_mut().graceful_shutdown();

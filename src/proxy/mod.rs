@@ -46,6 +46,7 @@ mod preface;
 pub mod process;
 mod reload;
 pub mod rescue;
+mod retirement;
 mod router;
 pub mod schema;
 pub mod server;

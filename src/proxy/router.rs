@@ -234,7 +234,7 @@ impl Route {
         if let Err(refusal) = self.gate.knock(&request) {
             return answered(refusal.response());
         }
-        let leave = terms.and_then(|terms| terms.leave);
+        let leave = terms.and_then(|terms| terms.leave());
         let leave = leave.filter(|_| request.method() == Method::GET);
         let behind = Behind {
             gate: Arc::clone(&self.gate),

@@ -138,6 +138,22 @@ fn off_is_a_value_where_it_can_be() {
 }
 
 #[test]
+fn a_limit_that_counts_by_nothing_is_warned_of() {
+    let text = "routes:\n  - path: /\n    upstream: http://app\n    rate_limit: { per: principal, \
+                requests: 1 }\n    sse: { principal: [], key: { headers: [] } }\n";
+    let warnings = |text: &str| parse(text).unwrap().warnings();
+    let warned = |text: &str| {
+        let about = |warning: &String| warning.starts_with("routes[0].rate_limit: counts per");
+        warnings(text).iter().any(about)
+    };
+    assert!(warned(text), "{:?}", warnings(text));
+    assert!(!warned(
+        &text.replace("principal: []", "principal: [x-user]")
+    ));
+    assert!(!warned(&text.replace("per: principal", "per: address")));
+}
+
+#[test]
 fn limits() {
     check(&[
         (
@@ -226,6 +242,11 @@ fn routes() {
             with_route("rate_limit: [{ requests: 5, window: 3d }]"),
             "81: routes[0].rate_limit[0].window: \"3d\" is too long: counts live in memory and are \
              lost with it; write 1d or less",
+        ),
+        (
+            with_route("rate_limit: { requests: 1, window: 1h, burst: 1000 }"),
+            "91: routes[0].rate_limit.burst: \"1000\" is too many: a client would have them again \
+             after 41d16h; write a number that takes 30d or less",
         ),
         (
             with_route("upgrade: [\"web socket\"]"),

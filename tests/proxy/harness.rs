@@ -27,6 +27,8 @@ pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) control: Control,
+    /// Of all listeners, the first included.
+    pub(crate) addrs: Vec<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -123,6 +125,7 @@ impl Proxy {
         let (stop, stopped) = oneshot::channel();
         let (addr, admin) = (server.listeners()[0], server.admin().unwrap());
         let control = server.control();
+        let addrs = server.listeners().to_vec();
         let task = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
@@ -130,6 +133,7 @@ impl Proxy {
             addr,
             admin,
             control,
+            addrs,
             stop: Some(stop),
             task,
         }

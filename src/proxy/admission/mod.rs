@@ -66,7 +66,9 @@ impl Admission {
 
     /// A place for a connection, or an error if its address has as many as it
     /// may. One from a trusted proxy brings many clients, and needs none.
-    pub(crate) fn connect(&self, address: IpAddr) -> Result<Option<Permit>, Refused> {
+    ///
+    /// Boxed, as most connections have none.
+    pub(crate) fn connect(&self, address: IpAddr) -> Result<Option<Box<Permit>>, Refused> {
         let Some(limit) = self.limits.connections_per_address else {
             return Ok(None);
         };
@@ -74,7 +76,7 @@ impl Admission {
             return Ok(None);
         }
         let permit = Places::take(&self.connections, Who::Address(block(address)), limit);
-        permit.map(Some).ok_or_else(|| {
+        permit.map(|permit| Some(Box::new(permit))).ok_or_else(|| {
             self.refusals.count(Reason::ConnectionsPerAddress);
             Refused
         })

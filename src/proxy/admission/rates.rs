@@ -21,6 +21,10 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// And this often at most while there is no room.
 const FULL_SWEEP: Duration = Duration::from_secs(1);
 
+/// Time between two requests, and until a whole burst is there again.
+const SHORTEST: Duration = Duration::from_nanos(1);
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 type Limiter<K, C> = RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 /// One limit, and what each client has left of it.
@@ -75,13 +79,15 @@ impl<K: Clone + Eq + Hash, C: Clock + Clone> Rates<K, C> {
     }
 }
 
+/// The configuration has bounds of its own; what goes beyond these, nobody would
+/// live to see.
 fn quota(limit: &RateLimit) -> Quota {
     let requests = NonZeroU32::new(limit.requests).unwrap_or(NonZeroU32::MIN);
     let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
-    let period = (limit.window / requests.get()).max(Duration::from_nanos(1));
-    let quota = Quota::with_period(period);
+    let longest = LONGEST / burst.get();
+    let period = (limit.window / requests.get()).clamp(SHORTEST, longest.max(SHORTEST));
     // A period that is not zero always makes one.
-    quota
+    Quota::with_period(period)
         .unwrap_or_else(|| Quota::per_second(requests))
         .allow_burst(burst)
 }
@@ -142,6 +148,19 @@ mod tests {
         clock.advance(Duration::from_secs(5));
         rates.sweep(Duration::ZERO);
         assert!(rates.limiter.is_empty());
+    }
+
+    #[test]
+    fn no_limit_is_out_of_range() {
+        for requests in [0, 1, u32::MAX] {
+            for window in [Duration::ZERO, Duration::MAX] {
+                for burst in [0, 1, u32::MAX] {
+                    let rates = Rates::new(&limit(requests, window, burst));
+                    assert_eq!(rates.take("a"), Ok(()));
+                    let _ = rates.take("a");
+                }
+            }
+        }
     }
 
     proptest! {

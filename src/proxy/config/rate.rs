@@ -6,6 +6,7 @@ use super::error::ConfigError;
 use super::model::{Per, RateLimit};
 use super::section::Section;
 use super::tree::{Node, Value};
+use super::units::format_duration;
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
@@ -14,6 +15,9 @@ pub(super) const PER: [(&str, Per); 2] = [("address", Per::Address), ("principal
 
 const WINDOW: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Time until a client has its whole burst again.
+const MOST_WHOLE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Requests, and bursts of them, that can be told apart in time.
 const MOST: usize = 1_000_000;
@@ -31,14 +35,25 @@ fn read_one(node: &Node) -> Result<RateLimit> {
     let Some(requests) = section.read("requests", count)? else {
         return Err(node.error("has no `requests`; write how many a window may have, such as 10"));
     };
-    Ok(RateLimit {
+    let limit = RateLimit {
         per: section
             .read("per", |node| node.word(&PER))?
             .unwrap_or(Per::Address),
         requests,
         window: section.read("window", window)?.unwrap_or(WINDOW),
         burst: section.read("burst", count)?.unwrap_or(requests),
-    })
+    };
+    let whole = (limit.window / limit.requests).saturating_mul(limit.burst);
+    if whole > MOST_WHOLE {
+        let at = section.get("burst").unwrap_or(node);
+        return Err(at.error(format!(
+            "{} is too many: a client would have them again after {}; write a number that takes \
+             30d or less",
+            at.shown(),
+            format_duration(whole)
+        )));
+    }
+    Ok(limit)
 }
 
 fn count(node: &Node) -> Result<u32> {

@@ -4,7 +4,7 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
 
 use super::access;
-use super::model::{Config, Route};
+use super::model::{Config, Per, Route};
 use super::tls;
 use crate::resume::settings::{Credential, Mode, Settings};
 
@@ -21,6 +21,7 @@ pub(super) fn all(config: &Config) -> Vec<String> {
         warnings.extend(bearer_ids(&route.sse, &key));
         warnings.extend(access::warnings(&route.access, &key));
         warnings.extend(verbatim(&route.sse, &key));
+        warnings.extend(nobody_to_count(route, &key));
     }
     warnings
 }
@@ -82,6 +83,18 @@ fn covers(earlier: &Route, route: &Route) -> bool {
         (Some(_), None) => false,
     };
     host && path && methods
+}
+
+/// Without a principal, requests are counted by their address.
+fn nobody_to_count(route: &Route, key: &str) -> Option<String> {
+    let per_principal = route.rate_limit.iter().any(|l| l.per == Per::Principal);
+    let nobody = route.sse.credentials().next().is_none();
+    (per_principal && nobody).then(|| {
+        format!(
+            "{key}.rate_limit: counts per principal, but the route's `sse.principal` lists no \
+             credential, so it counts per address"
+        )
+    })
 }
 
 /// A shared stream is fetched once for everybody, so a credential outside its

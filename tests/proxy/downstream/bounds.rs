@@ -181,7 +181,7 @@ async fn an_open_stream_is_not_idle() {
     let feed = Feed::start().await;
     let mut config = feed.config();
     config.limits.idle_timeout = Some(SOON);
-    config.limits.header_timeout = SOON;
+    config.limits.header_timeout = SOON * 10;
     let proxy = Proxy::start(config).await;
     let mut reader = Reader::open(proxy.addr).await;
     // A plain connection meets its limit meanwhile.
@@ -194,11 +194,31 @@ async fn an_open_stream_is_not_idle() {
 }
 
 #[tokio::test]
+async fn no_limit_is_too_long() {
+    let feed = Feed::start().await;
+    for longest in [Duration::from_secs(30 * 24 * 60 * 60), Duration::MAX] {
+        let mut config = feed.config();
+        let limits = &mut config.limits;
+        limits.idle_timeout = Some(longest);
+        limits.body_timeout = Some(longest);
+        limits.tunnel_idle = Some(longest);
+        limits.max_connection_age = Some(longest);
+        limits.request_body = Some(usize::MAX);
+        limits.streams_per_address = Some(usize::MAX);
+        let proxy = Proxy::start(config).await;
+        assert_eq!(proxy.get("/").await.text(), "ok");
+        let answer = fetch(proxy.addr, request("POST", "/", "x")).await;
+        assert_eq!(answer.status, 200);
+        Reader::open(proxy.addr).await;
+    }
+}
+
+#[tokio::test]
 async fn with_an_idle_timeout_a_head_still_has_its_own() {
     let feed = Feed::start().await;
     let mut config = feed.config();
     config.limits.idle_timeout = Some(PATIENCE * 60);
-    config.limits.header_timeout = SOON;
+    config.limits.header_timeout = SOON * 10;
     let proxy = Proxy::start(config).await;
     for start in ["", "GET / HT"] {
         let mut client = TcpStream::connect(proxy.addr).await.unwrap();

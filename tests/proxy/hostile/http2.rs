@@ -6,7 +6,7 @@ use super::frames::{
     WINDOW_UPDATE, frame, get,
 };
 use crate::feed::{Feed, Reader, all_get_the_next, readers};
-use crate::harness::Proxy;
+use crate::harness::{Proxy, eventually};
 
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -144,7 +144,20 @@ async fn pings_and_settings_whose_answers_nobody_reads() {
         let taken = flood(&mut frames, pieces, &mut readers, &feed).await;
         assert!(!taken, "the proxy reads no more than it can answer");
         all_get_the_next(&mut readers, &feed).await;
+        // Nor does it wait for such a client for ever.
+        eventually("it is cut", || async {
+            open(&proxy).await == readers.len()
+        })
+        .await;
     }
+}
+
+/// Client connections, in the proxy's own count.
+async fn open(proxy: &Proxy) -> usize {
+    let metrics = proxy.ask_admin("/metrics").await;
+    let mut lines = metrics.text().lines();
+    let open = lines.find_map(|line| line.strip_prefix("sse_connections_open "));
+    open.unwrap().parse().unwrap()
 }
 
 /// A client that reads its answers is a nuisance and no more: others go on.

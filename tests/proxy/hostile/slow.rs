@@ -6,7 +6,8 @@ use tokio::time::timeout;
 
 use super::{LIMIT, rest};
 use crate::feed::{Feed, PATIENCE, Reader, all_get_the_next, readers};
-use crate::harness::Proxy;
+use crate::harness::{Proxy, listener};
+use crate::tls::Authority;
 
 /// How many of them.
 const MANY: usize = 200;
@@ -58,6 +59,33 @@ async fn heads_that_come_by_the_byte() {
         1,
         "only the stream was asked for"
     );
+}
+
+/// A handshake that never begins, or stops, is not waited for longer than its
+/// 10 s.
+#[tokio::test]
+async fn handshakes_that_do_not_go_on() {
+    let feed = Feed::start().await;
+    let authority = Authority::new("hostile");
+    let mut config = feed.config();
+    config
+        .listeners
+        .push(listener(Some(authority.listener(None))));
+    let proxy = Proxy::start(config).await;
+    let mut readers = readers(&proxy, &feed, 5).await;
+    let mut all = Vec::new();
+    for number in 0..MANY {
+        let mut stream = TcpStream::connect(proxy.addrs[1]).await.unwrap();
+        // The beginning of a ClientHello of 512 bytes.
+        let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+        stream.write_all(&hello[..number % 12]).await.unwrap();
+        all.push(stream);
+    }
+    all_get_the_next(&mut readers, &feed).await;
+    for mut stream in all {
+        assert_eq!(rest(&mut stream).await, "");
+    }
+    all_get_the_next(&mut readers, &feed).await;
 }
 
 /// Each byte is progress, so it is the connections that are bounded: those of
