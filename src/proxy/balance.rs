@@ -406,6 +406,9 @@ mod tests {
             .collect();
         assert_eq!(balance.pick(now, &[], None).unwrap_err(), NoServer::Full);
         assert_eq!(balance.servers()[0].open(), 2);
+        // Nor if several ask at once.
+        assert!(Lease::take(&balance.servers()[0], Some(2)).is_none());
+        assert_eq!(balance.servers()[0].open(), 2);
         let gone = name(&leases.pop().unwrap()).to_owned();
         assert_eq!(name(&balance.pick(now, &[], None).unwrap()), gone);
     }

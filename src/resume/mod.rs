@@ -60,7 +60,7 @@ pub mod settings;
 pub use body::SseBody;
 pub use engine::Engine;
 #[cfg(feature = "proxy")]
-pub(crate) use head::is_event_stream;
+pub(crate) use head::{is_encoded, is_event_stream};
 pub use layer::SseLayer;
 #[cfg(feature = "proxy")]
 pub(crate) use reopen::Reopenable;

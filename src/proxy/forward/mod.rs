@@ -53,7 +53,7 @@ pub use self::trust::TrustError;
 use super::balance::{Affinity, Balance, Lease, NoServer, Server};
 use super::config::model;
 use super::metrics::UpstreamMetrics;
-use crate::resume::{Reopenable, is_event_stream};
+use crate::resume::{Reopenable, is_encoded, is_event_stream};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -241,9 +241,12 @@ where
             return Err(Cause::Malformed(text.into()));
         }
         headers::strip_hop_by_hop(&mut parts.headers);
-        let moves = head.reopenable && self.settings.move_streams.is_some();
-        let guest = (moves && is_event_stream(parts.status, &parts.headers))
-            .then(|| self.balance.welcome(lease.server()));
+        let moves = head.reopenable
+            && self.settings.move_streams.is_some()
+            && is_event_stream(parts.status, &parts.headers)
+            // Such a one is passed on as it is, and not asked for again.
+            && !is_encoded(&parts.headers);
+        let guest = moves.then(|| self.balance.welcome(lease.server()));
         let body = ForwardBody::new(answer, &self.name, lease, guest.flatten());
         let mut response = Response::new(body);
         // The extensions stay behind: a stream may last for days, and nobody
