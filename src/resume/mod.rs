@@ -68,7 +68,7 @@ pub use claims::Claims;
 pub(crate) use cursor::set_query;
 pub use engine::Engine;
 #[cfg(feature = "proxy")]
-pub(crate) use head::is_event_stream;
+pub(crate) use head::{is_encoded, is_event_stream};
 pub use layer::SseLayer;
 #[cfg(feature = "proxy")]
 pub(crate) use reopen::Reopenable;

@@ -169,11 +169,15 @@ async fn disappoint(mut stream: TcpStream, how: First) {
 }
 
 async fn until(response: &mut Response<Incoming>, seen: &mut String, wanted: &str) {
-    while !seen.contains(wanted) {
-        let frame = timeout(LONG, response.frame()).await.unwrap();
-        let data = frame.unwrap().unwrap().into_data().unwrap();
-        seen.push_str(std::str::from_utf8(&data).unwrap());
-    }
+    // Over all: heartbeats alone must not keep a test waiting.
+    let reading = async {
+        while !seen.contains(wanted) {
+            let data = response.frame().await.unwrap().unwrap().into_data();
+            seen.push_str(std::str::from_utf8(&data.unwrap()).unwrap());
+        }
+    };
+    let came = timeout(LONG * 2, reading).await;
+    assert!(came.is_ok(), "never: {wanted:?}; {seen:?}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tower_sse::stream::policy::UpstreamResume;
 use crate::harness::{LONG, Proxy, answer, config, eventually, fetch, get, open, refused, request};
 use crate::upstream::{Connection, Upstream};
 
-const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream";
 
 /// A backend whose streams say its name and stay open, and whose check is as
 /// the switch says.
@@ -36,8 +36,14 @@ async fn serve(mut connection: Connection, name: &'static str, healthy: Arc<Atom
         let status = match head.split(' ').nth(1).unwrap() {
             "/healthz" if healthy.load(Ordering::SeqCst) => "200 OK",
             "/healthz" | "/fail" => "503 No",
-            _ => {
-                connection.send(STREAM).await;
+            path => {
+                let coding = "\r\nContent-Encoding: gzip\r\n\r\n";
+                let coding = if path == "/zipped" {
+                    coding
+                } else {
+                    "\r\n\r\n"
+                };
+                connection.send(format!("{STREAM}{coding}")).await;
                 connection.send(format!("data: {name}\n\n")).await;
                 return connection.closed().await;
             }
@@ -65,11 +71,15 @@ fn checked(servers: &[String]) -> Config {
 
 /// Reads until the text is there.
 async fn until(response: &mut Response<Incoming>, seen: &mut String, wanted: &str) {
-    while !seen.contains(wanted) {
-        let frame = timeout(LONG, response.frame()).await.unwrap();
-        let data = frame.unwrap().unwrap().into_data().unwrap();
-        seen.push_str(std::str::from_utf8(&data).unwrap());
-    }
+    // Over all: heartbeats alone must not keep a test waiting.
+    let reading = async {
+        while !seen.contains(wanted) {
+            let data = response.frame().await.unwrap().unwrap().into_data();
+            seen.push_str(std::str::from_utf8(&data.unwrap()).unwrap());
+        }
+    };
+    let came = timeout(LONG * 2, reading).await;
+    assert!(came.is_ok(), "never: {wanted:?}; {seen:?}");
 }
 
 async fn metric(proxy: &Proxy, name: &str) -> u64 {
@@ -79,6 +89,15 @@ async fn metric(proxy: &Proxy, name: &str) -> u64 {
     values
         .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
         .sum()
+}
+
+async fn moved(proxy: &Proxy, count: u64) {
+    let name = "sse_upstream_streams_moved_total";
+    eventually("as many have moved", || async {
+        metric(proxy, name).await >= count
+    })
+    .await;
+    assert_eq!(metric(proxy, name).await, count);
 }
 
 fn streams(upstream: &Upstream, path: &str) -> usize {
@@ -106,7 +125,7 @@ async fn streams_of_a_server_that_fails_its_check_move_to_another() {
         until(response, seen, "data: b\n").await;
     }
     assert_eq!(streams(&b, "/events"), 10);
-    assert_eq!(metric(&proxy, "sse_upstream_streams_moved_total").await, 5);
+    moved(&proxy, 5).await;
     assert_eq!(metric(&proxy, "sse_clients_open").await, 10);
 
     // It takes part again, and nothing moves back.
@@ -115,7 +134,7 @@ async fn streams_of_a_server_that_fails_its_check_move_to_another() {
         metric(&proxy, "sse_server_up").await == 2
     })
     .await;
-    assert_eq!(metric(&proxy, "sse_upstream_streams_moved_total").await, 5);
+    moved(&proxy, 5).await;
 }
 
 #[tokio::test]
@@ -140,7 +159,7 @@ async fn with_nowhere_to_go_streams_stay_and_go_when_there_is() {
         1,
         "it stays"
     );
-    assert_eq!(metric(&proxy, "sse_upstream_streams_moved_total").await, 0);
+    moved(&proxy, 0).await;
 
     b_healthy.store(true, Ordering::SeqCst);
     until(&mut client, &mut seen, "data: b\n").await;
@@ -154,35 +173,43 @@ async fn what_cannot_be_asked_for_again_is_never_moved() {
     verbatim.path = "/verbatim".into();
     verbatim.sse.mode = Mode::Passthrough;
     config.routes.insert(0, verbatim);
+    // When one has moved, all were told to.
+    config.upstreams.get_mut("app").unwrap().move_streams = Some(Duration::ZERO);
     let proxy = Proxy::start(config).await;
-    // In turn: of each kind one at each server.
     let mut clients = Vec::new();
-    for _ in 0..2 {
+    for round in 0..2 {
         for asked in [
             request("POST", "/answer", "x"),
             get("/verbatim"),
+            get("/zipped"),
             get("/events"),
         ] {
             let mut client = (open(proxy.addr, asked).await, String::new());
             until(&mut client.0, &mut client.1, "data: ").await;
             clients.push(client);
         }
+        // So that each kind is once at each server, in turn.
+        if round == 0 {
+            assert_eq!(proxy.get("/fail").await.status, 503);
+        }
     }
     assert_eq!((streams(&a, "/answer"), streams(&a, "/verbatim")), (1, 1));
     healthy.store(false, Ordering::SeqCst);
-    let (moved, seen) = clients
+    let (gone, seen) = clients
         .iter_mut()
         .enumerate()
         .find_map(|(i, (response, seen))| {
-            (i % 3 == 2 && seen.contains("data: a\n")).then_some((response, seen))
+            (i % 4 == 3 && seen.contains("data: a\n")).then_some((response, seen))
         })
         .unwrap();
-    until(moved, seen, "data: b\n").await;
-    assert_eq!(metric(&proxy, "sse_upstream_streams_moved_total").await, 1);
+    until(gone, seen, "data: b\n").await;
+    moved(&proxy, 1).await;
     // Theirs are still open, and were asked for once.
-    assert_eq!(metric(&proxy, "sse_server_open").await, 6);
+    assert_eq!(metric(&proxy, "sse_server_open").await, 8);
     assert_eq!((streams(&a, "/answer"), streams(&b, "/answer")), (1, 1));
-    assert_eq!((streams(&a, "/verbatim"), streams(&b, "/verbatim")), (1, 1));
+    for path in ["/verbatim", "/zipped"] {
+        assert_eq!((streams(&a, path), streams(&b, path)), (1, 1), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -236,7 +263,7 @@ async fn failures_in_a_row_eject_a_server_and_its_streams_move() {
     assert_eq!(proxy.ask_admin("/readyz").await.status, 200);
     if gone == 3 {
         until(&mut client, &mut seen, "data: b\n").await;
-        assert_eq!(metric(&proxy, "sse_upstream_streams_moved_total").await, 1);
+        moved(&proxy, 1).await;
     }
 }
 

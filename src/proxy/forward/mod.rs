@@ -16,6 +16,7 @@ mod dial;
 mod direct;
 mod error;
 mod gate;
+mod head;
 mod headers;
 mod lent;
 mod multiplex;
@@ -33,19 +34,18 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::uri::{Parts as UriParts, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::uri::Scheme;
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use memchr::memmem;
 use tower_service::Service;
 
 pub use self::body::ForwardBody;
 pub use self::dial::{Dial, DialTimeout};
 use self::direct::{Answer, Failure};
 pub use self::error::{Cause, ForwardError};
+use self::head::{Head, for_http2, for_socket};
 pub use self::headers::Peer;
 pub(crate) use self::headers::{forwarded, strip_named};
 use self::lent::Lent;
@@ -56,7 +56,7 @@ pub(crate) use self::tunnel::{Tunnel, Upgrading};
 use super::balance::{Affinity, Balance, Lease, NoServer, Server};
 use super::config::model;
 use super::metrics::UpstreamMetrics;
-use crate::resume::{Reopenable, is_event_stream};
+use crate::resume::{is_encoded, is_event_stream};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -82,18 +82,6 @@ struct Upstream<B> {
     /// In the order of the servers; none if only HTTP/1.1 is spoken.
     multiplexes: Vec<Multiplex<Lent<B>>>,
     metrics: UpstreamMetrics,
-}
-
-/// The part of a request that can be sent more than once.
-struct Head {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    peer: Option<Peer>,
-    upgrading: Option<Upgrading>,
-    /// Whether an event stream in answer to it may break off and be asked for
-    /// again.
-    reopenable: bool,
 }
 
 impl<B> Forward<B>
@@ -166,14 +154,7 @@ where
 {
     async fn forward(&self, request: Request<B>) -> Result<Response<ForwardBody>, ForwardError> {
         let (parts, body) = request.into_parts();
-        let head = Head {
-            peer: parts.extensions.get().copied(),
-            upgrading: parts.extensions.get().cloned(),
-            reopenable: parts.extensions.get::<Reopenable>().is_some(),
-            method: parts.method,
-            uri: parts.uri,
-            headers: parts.headers,
-        };
+        let head = Head::new(parts);
         let body = Lent::new(body);
         let sticky = self.settings.sticky.as_ref();
         let affinity = sticky.and_then(|s| Affinity::of(s, &head.headers, head.peer));
@@ -247,9 +228,12 @@ where
             return Err(Cause::Malformed(text.into()));
         }
         headers::strip_hop_by_hop(&mut parts.headers);
-        let moves = head.reopenable && self.settings.move_streams.is_some();
-        let guest = (moves && is_event_stream(parts.status, &parts.headers))
-            .then(|| self.balance.welcome(lease.server()));
+        let moves = head.reopenable
+            && self.settings.move_streams.is_some()
+            && is_event_stream(parts.status, &parts.headers)
+            // Such a one is passed on as it is, and not asked for again.
+            && !is_encoded(&parts.headers);
+        let guest = moves.then(|| self.balance.welcome(lease.server()));
         let body = ForwardBody::new(answer, &self.name, lease, guest.flatten());
         let mut response = Response::new(body);
         // The extensions stay behind: a stream may last for days, and nobody
@@ -364,27 +348,6 @@ where
     }
 }
 
-/// The request as it is written to a server's socket, and where that is: the
-/// target is the path alone (RFC 9112 §3.2.1).
-fn for_socket<B>(mut request: Request<B>) -> (Uri, Request<B>) {
-    let server = std::mem::take(request.uri_mut());
-    *request.uri_mut() = match server.path_and_query() {
-        Some(path) => Uri::from(path.clone()),
-        None => Uri::default(),
-    };
-    (server, request)
-}
-
-/// The request with its host where HTTP/2 has it.
-fn for_http2<B>(mut request: Request<B>) -> Result<Request<B>, Cause> {
-    *request.version_mut() = Version::HTTP_2;
-    let host = headers::for_http2(request.headers_mut());
-    let mut uri = std::mem::take(request.uri_mut()).into_parts();
-    uri.authority = host.or(uri.authority);
-    *request.uri_mut() = Uri::from_parts(uri).map_err(|error| Cause::Target(error.into()))?;
-    Ok(request)
-}
-
 /// Answers that mean that a server is away, not that it refuses.
 fn is_down(status: StatusCode) -> bool {
     matches!(
@@ -421,43 +384,6 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
         next = error.source();
     }
     None
-}
-
-impl Head {
-    /// Whether an event stream is asked for, as browsers do (WHATWG HTML
-    /// §9.2.3). A hint: other requests may be answered with one, too.
-    fn may_last<B: Body>(&self, body: &B) -> bool {
-        let names =
-            |value: &HeaderValue| memmem::find(value.as_bytes(), b"text/event-stream").is_some();
-        self.method == Method::GET
-            && body.is_end_stream()
-            && self.headers.get_all(ACCEPT).iter().any(names)
-    }
-
-    fn for_server<B>(&self, server: &Server, body: B) -> Result<Request<B>, Cause> {
-        let mut uri = UriParts::default();
-        uri.scheme = Some(server.scheme().clone());
-        uri.authority = Some(server.authority().clone());
-        // Kept as it came: not decoded, normalised or sorted.
-        let path = self.uri.path_and_query().cloned();
-        uri.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = Uri::from_parts(uri).map_err(|error| Cause::Target(error.into()))?;
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers.clone();
-        headers::outbound(
-            request.headers_mut(),
-            &self.uri,
-            self.peer,
-            server.authority(),
-        );
-        if let Some(wish) = &self.upgrading {
-            tunnel::ask_for(request.headers_mut(), wish);
-        }
-        Ok(request)
-    }
 }
 
 impl<B> Clone for Forward<B> {
