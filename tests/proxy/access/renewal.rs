@@ -22,7 +22,7 @@ async fn id(response: &mut Response<Incoming>) -> String {
     let mut seen = String::new();
     loop {
         let frame = timeout(LONG, response.frame()).await.unwrap();
-        let data = frame.expect("an id").unwrap().into_data().unwrap();
+        let data = frame.unwrap().unwrap().into_data().unwrap();
         seen.push_str(std::str::from_utf8(&data).unwrap());
         let id = seen.lines().find_map(|line| line.strip_prefix("id: "));
         if let (Some(id), true) = (id, seen.ends_with("\n\n")) {
@@ -43,7 +43,7 @@ async fn ends_cleanly(mut response: Response<Incoming>) -> bool {
             }
         }
     };
-    timeout(2 * LONG, end).await.expect("an end")
+    timeout(2 * LONG, end).await.unwrap()
 }
 
 /// A stream, and the token it was opened with, which is soon over.
