@@ -219,7 +219,7 @@ fn mistakes_of_cors() {
 }
 
 #[test]
-fn mistakes_of_jwt() {
+fn mistakes_of_keys_and_where_they_are_used() {
     let ec = public_key("ec.pem", &PKCS_ECDSA_P256_SHA256);
     let private = ec.with_extension("private.pem");
     let (ec, private) = (ec.display(), private.display());
@@ -258,6 +258,10 @@ fn mistakes_of_jwt() {
         .map(|(a, b)| (a.as_str(), b.as_str()))
         .collect();
     check(&broken);
+}
+
+#[test]
+fn mistakes_of_jwt() {
     check(&[
         (
             "jwt: {}",

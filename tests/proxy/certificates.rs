@@ -148,9 +148,8 @@ async fn whoever_changed_the_files_need_not_wait() {
     let authority = Authority::new("handle");
     let mut config = config(&[upstream.url()]);
     config.listeners = vec![listener(Some(authority.listener(None)))];
-    let settings = config.listeners.clone();
-    let server = Server::bind(config).await.unwrap();
-    let (addr, certificates) = (server.listeners()[0], server.certificates());
+    let server = Server::bind(config.clone()).await.unwrap();
+    let (addr, control) = (server.listeners()[0], server.control());
     tokio::spawn(server.run(std::future::pending()));
     let shown = async || {
         let client = authority.client("http/1.1", None);
@@ -160,19 +159,19 @@ async fn whoever_changed_the_files_need_not_wait() {
 
     let first = shown().await;
     authority.listener(None);
-    certificates.reload().unwrap();
+    control.reload(config.clone()).await.unwrap();
     let second = shown().await;
     assert_ne!(second, first);
 
     std::fs::write(authority.path("server.pem"), "nothing").unwrap();
-    let error = certificates.reload().unwrap_err().to_string();
+    let refused = control.reload(config.clone()).await;
+    let error = refused.unwrap_err().to_string();
     assert!(error.contains("no certificate in"), "{error}");
     assert_eq!(shown().await, second);
 
-    let mut others = settings;
     let files = authority.write("other", &["localhost"]);
-    others[0].tls = Some(Tls::of(files.certificate, files.private_key));
-    certificates.apply(&others).unwrap();
+    config.listeners[0].tls = Some(Tls::of(files.certificate, files.private_key));
+    control.reload(config).await.unwrap();
     assert_ne!(shown().await, second);
 }
 

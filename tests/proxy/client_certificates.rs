@@ -183,8 +183,9 @@ async fn who_was_accepted_by_another_authority_has_to_prove_itself_again() {
     let trusted = authority.path("clients.pem");
     std::fs::copy(authority.file(), &trusted).unwrap();
     tls.clients.as_mut().unwrap().ca.clone_from(&trusted);
-    let server = Server::bind(listening(&upstream, tls)).await.unwrap();
-    let (addr, certificates) = (server.listeners()[0], server.certificates());
+    let config = listening(&upstream, tls);
+    let server = Server::bind(config.clone()).await.unwrap();
+    let (addr, control) = (server.listeners()[0], server.control());
     tokio::spawn(server.run(std::future::pending()));
 
     // Clones share what they need to resume a session without a certificate.
@@ -206,7 +207,7 @@ async fn who_was_accepted_by_another_authority_has_to_prove_itself_again() {
     );
 
     std::fs::copy(next.file(), &trusted).unwrap();
-    certificates.reload().unwrap();
+    control.reload(config).await.unwrap();
     assert_eq!(accepted(&old).await, None);
     let new = authority.client("http/1.1", Some(identity(&next)));
     assert!(accepted(&new).await.is_some());

@@ -59,7 +59,7 @@ pub(super) struct Key {
     id: Option<String>,
     /// What it is for, if that is said.
     algorithm: Option<Algorithm>,
-    pub(super) key: DecodingKey,
+    pub(super) decoding: DecodingKey,
 }
 
 impl Jwks {
@@ -187,13 +187,13 @@ fn key(value: &Value) -> Option<Key> {
         Some(said) => Some(said.as_str()?.parse::<Algorithm>().ok()?),
         None => None,
     };
-    let key = DecodingKey::from_jwk(&jwk).ok()?;
+    let decoding = DecodingKey::from_jwk(&jwk).ok()?;
     let algorithm = by_curve.or(said);
-    let fits = |a: Algorithm| a.family() == key.family() && said.is_none_or(|said| said == a);
-    (key.family() != AlgorithmFamily::Hmac && algorithm.is_none_or(fits)).then_some(Key {
+    let fits = |a: Algorithm| a.family() == decoding.family() && said.is_none_or(|said| said == a);
+    (decoding.family() != AlgorithmFamily::Hmac && algorithm.is_none_or(fits)).then_some(Key {
         id: jwk.common.key_id,
         algorithm,
-        key,
+        decoding,
     })
 }
 
@@ -204,7 +204,7 @@ fn matching(keys: &[Key], id: Option<&str>, algorithm: Algorithm) -> Vec<Key> {
     };
     let fits = |key: &Key| match key.algorithm {
         Some(said) => said == algorithm,
-        None => key.key.family() == algorithm.family(),
+        None => key.decoding.family() == algorithm.family(),
     };
     let matching = keys.iter().filter(|key| named(key) && fits(key));
     matching.cloned().collect()

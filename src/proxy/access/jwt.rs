@@ -38,7 +38,7 @@ pub(super) struct Jwt {
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
-    key: DecodingKey,
+    decoding: DecodingKey,
 }
 
 /// Who has brought a token that is good.
@@ -66,7 +66,7 @@ impl Jwt {
             Ok(Key {
                 id: key.id.clone(),
                 algorithm: key.algorithm,
-                key: key
+                decoding: key
                     .load()
                     .map_err(|why| AccessError::Key(named(key, &why)))?,
             })
@@ -111,11 +111,11 @@ impl Jwt {
             let named = key.id.as_deref().zip(id).is_none_or(|(key, id)| key == id);
             key.algorithm == algorithm && named
         };
-        let mine = self.keys.iter().filter(wanted).map(|key| &key.key);
+        let mine = self.keys.iter().filter(wanted).map(|key| &key.decoding);
         let mut claims = self.claims(token, algorithm, mine)?;
         if let (None, Some(jwks)) = (&claims, &self.jwks) {
             let theirs = jwks.keys(id, algorithm).await.ok_or(Rejection::NoKeys)?;
-            claims = self.claims(token, algorithm, theirs.iter().map(|key| &key.key))?;
+            claims = self.claims(token, algorithm, theirs.iter().map(|key| &key.decoding))?;
         }
         match claims {
             Some(claims) => self.bearer(&claims),

@@ -125,7 +125,7 @@ fn take_from_query(parts: &mut Parts, name: &str) -> Result<Option<String>, Lack
     let rest = kept.join("&");
     set_query(&mut parts.uri, &rest);
     match (taken.pop(), taken.is_empty()) {
-        (token, true) => Ok(token.filter(|token| !token.is_empty())),
+        (only, true) => Ok(only.filter(|token| !token.is_empty())),
         (_, false) => Err(Lack::Ambiguous),
     }
 }

@@ -32,7 +32,7 @@ impl Affinity {
             Sticky::Header(name) => Some(Self::hash(headers.get(name)?.as_bytes())),
             Sticky::Cookie(name) => Some(Self::hash(cookie(headers, name)?)),
             Sticky::ClientAddress => {
-                let address = peer?.addr.ip().to_canonical();
+                let address = peer?.client;
                 Some(Self::hash(address.to_string().as_bytes()))
             }
         }
@@ -89,10 +89,7 @@ mod tests {
         let header = Sticky::Header("x-user".parse().unwrap());
         assert!(Affinity::of(&header, &headers("x-user", "a"), None).is_some());
         assert_eq!(Affinity::of(&header, &headers("x-other", "a"), None), None);
-        let peer = |text: &str| Peer {
-            addr: text.parse().unwrap(),
-            tls: false,
-        };
+        let peer = |text: &str| Peer::new(text.parse().unwrap(), false);
         let address = |peer| Affinity::of(&Sticky::ClientAddress, &HeaderMap::new(), peer);
         assert_eq!(
             address(Some(peer("10.0.0.1:1"))),

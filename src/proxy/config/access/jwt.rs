@@ -63,7 +63,7 @@ pub struct Jwt {
     /// Where the issuer has its keys (RFC 7517).
     pub jwks: Option<Uri>,
     /// What a token may be signed with: what else it says of that is not believed.
-    /// Default: what `keys` say, and RS256, ES256, EdDSA with `jwks`.
+    /// Default: what `keys` say, and `RS256`, `ES256`, `EdDSA` with `jwks`.
     pub algorithms: Vec<Algorithm>,
     /// Whose tokens, if that matters: one of these is `iss`.
     pub issuer: Vec<String>,
