@@ -13,30 +13,38 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::TailError;
 use super::options::Options;
-use crate::proxy::forward::client_tls;
 
 /// `https` says whether it is needed at all: a machine without authorities can
 /// still read cleartext.
 pub(super) fn config(options: &Options, https: bool) -> Result<ClientConfig, TailError> {
-    let unusable = |why: &dyn std::fmt::Display| TailError::Options(why.to_string());
-    if !options.insecure && options.ca.is_none() {
-        return client_tls(https).map_err(|why| {
-            TailError::Options(format!(
-                "this system has no certificate authorities: {why}; name some by --ca FILE"
-            ))
-        });
-    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|why| unusable(&why))?;
+        .map_err(|why| TailError::Options(why.to_string()))?;
     let builder = match &options.ca {
         Some(file) => builder.with_root_certificates(authorities(file)?),
-        None => builder
+        None if options.insecure => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+        None if https => builder.with_root_certificates(system()?),
+        None => builder.with_root_certificates(RootCertStore::empty()),
     };
     Ok(builder.with_no_client_auth())
+}
+
+/// Those of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+fn system() -> Result<RootCertStore, TailError> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map(ToString::to_string);
+        return Err(TailError::Options(format!(
+            "this system has no certificate authorities: {}; name some by --ca FILE",
+            why.unwrap_or_else(|| "none found".into())
+        )));
+    }
+    Ok(roots)
 }
 
 fn authorities(file: &Path) -> Result<RootCertStore, TailError> {
