@@ -32,7 +32,8 @@ pub struct Options {
     /// Goes on after the event with this id, as if it had been the last one.
     #[arg(long, value_name = "ID", value_parser = id)]
     pub since: Option<String>,
-    /// A request header; may be given several times.
+    /// A request header; may be given several times. Whoever may list this
+    /// machine's processes sees it.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Sends a POST with this body, JSON unless a header says otherwise;
