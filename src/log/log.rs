@@ -346,7 +346,9 @@ impl Log {
         Poll::Pending
     }
 
-    pub(super) fn poll_next(
+    /// `BY_UNIT` is decided when this is compiled: who reads otherwise pays for no
+    /// choice.
+    pub(super) fn poll_next<const BY_UNIT: bool>(
         &self,
         slot: usize,
         cursor: u64,
@@ -357,7 +359,7 @@ impl Log {
         let mut guard = self.state();
         let state = &mut *guard;
         // Where one client reads, nobody else needs its form.
-        let several = told.by_unit && state.readers.len() > 1;
+        let several = BY_UNIT && state.readers.len() > 1;
         let Some(own) = state.readers.get_mut(slot) else {
             return Poll::Ready(Next::Ended(Ending::Aborted("reader detached")));
         };
@@ -384,12 +386,11 @@ impl Log {
             told.comment = note.number;
             return Poll::Ready(Next::Comment(note.line.clone()));
         }
-        let chunk = if told.by_unit {
-            state.ring.read_unit(cursor, several)
-        } else {
-            state.ring.read(cursor, CHUNK)
+        let read = |ring: &mut Ring| match BY_UNIT {
+            true => ring.read_unit(cursor, several),
+            false => ring.read(cursor, CHUNK),
         };
-        if let Some(chunk) = chunk {
+        if let Some(chunk) = read(&mut state.ring) {
             own.cursor = chunk.last;
             let room = state.room.take();
             drop(guard);

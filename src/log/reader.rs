@@ -83,9 +83,13 @@ impl Reader {
 
     /// The next thing to write, or a wake-up when there is one.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let next = self
-            .log
-            .poll_next(self.slot, self.cursor, self.came_at, &mut self.told, cx);
+        let (slot, cursor, came_at) = (self.slot, self.cursor, self.came_at);
+        let told = &mut self.told;
+        let next = if told.by_unit {
+            self.log.poll_next::<true>(slot, cursor, came_at, told, cx)
+        } else {
+            self.log.poll_next::<false>(slot, cursor, came_at, told, cx)
+        };
         if let Poll::Ready(Next::Data { chunk, .. }) = &next {
             self.cursor = chunk.last;
         }

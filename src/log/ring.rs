@@ -251,6 +251,8 @@ impl Ring {
 
     /// The same by units, which end in the same places for whoever reads; with
     /// `keep`, a place for another form of the unit as well.
+    // Out of the way of those who read otherwise.
+    #[inline(never)]
     pub fn read_unit(&mut self, after: u64, keep: bool) -> Option<Chunk> {
         let seq = after.checked_add(1)?;
         if seq < self.oldest || seq >= self.next {
