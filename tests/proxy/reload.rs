@@ -189,11 +189,7 @@ async fn what_cannot_be_had_or_changed_is_refused_whole() {
         port.listeners.last_mut().unwrap().address = address;
     }
     let mut files = config(&[other.url()]);
-    let missing = Tls {
-        certificate: "/none/a.pem".into(),
-        private_key: "/none/b.pem".into(),
-        client_ca: None,
-    };
+    let missing = Tls::of("/none/a.pem".into(), "/none/b.pem".into());
     files.listeners[0].tls = Some(missing);
     for (next, said) in [
         (
@@ -231,11 +227,8 @@ async fn what_is_known_of_a_server_that_stays_is_kept() {
     let with = |weight: u64| {
         let mut config = config(std::slice::from_ref(&down));
         let app = config.upstreams.get_mut("app").unwrap();
-        app.health_check = Some(HealthCheck {
-            path: "/".into(),
-            // Too rare to matter after the first two, by which it is down.
-            interval: Duration::from_millis(weight),
-        });
+        let interval = Duration::from_millis(weight);
+        app.health_check = Some(HealthCheck::new("/".into(), interval));
         config
     };
     let proxy = Proxy::start(with(20)).await;
@@ -278,15 +271,8 @@ async fn limits_of_connections_rise_and_fall_under_those_there_are() {
 
 /// PEM files for a host, gone with the authority.
 fn tls(authority: &Authority, host: &str) -> Tls {
-    let (certificate, key) = authority.issue(host);
-    let tls = Tls {
-        certificate: authority.file().with_file_name("reload.pem"),
-        private_key: authority.file().with_file_name("reload.key"),
-        client_ca: None,
-    };
-    std::fs::write(&tls.certificate, certificate).unwrap();
-    std::fs::write(&tls.private_key, key).unwrap();
-    tls
+    let files = authority.write("reload", &[host]);
+    Tls::of(files.certificate, files.private_key)
 }
 
 async fn connect(
