@@ -357,6 +357,10 @@ fn mistakes_of_forward_auth() {
             "4:47: routes[0].forward_auth.timeout: \"0\" is too short: no service could answer in it; write 1ms or more",
         ),
         (
+            "forward_auth: { url: \"http://a\", query: \"a b\" }",
+            "4:45: routes[0].forward_auth.query: \"a b\" is not a parameter's name; write one of letters, digits, `-._`, such as access_token",
+        ),
+        (
             "forward_auth: { url: \"http://a\", copy_headers: [host] }",
             "4:53: routes[0].forward_auth.copy_headers[0]: \"host\" is needed for the request itself; write a header of its own, such as x-user",
         ),
