@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER, SET_COOKIE,
+    WWW_AUTHENTICATE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -10,6 +11,7 @@ use http_body_util::{Empty, Full};
 
 use super::AccessError;
 use super::client::{AskError, Client};
+use super::token::{Lack, take_from_query};
 use crate::proxy::config::model;
 use crate::proxy::forward::{Peer, forwarded};
 
@@ -58,9 +60,17 @@ impl ForwardAuth {
         })
     }
 
+    /// The token that a request has in its query.
+    pub(super) fn token(&self, parts: &mut Parts) -> Result<Option<String>, Lack> {
+        match &self.settings.query {
+            Some(name) => take_from_query(parts, name),
+            None => Ok(None),
+        }
+    }
+
     /// Asks about a request. Whoever does not say yes has said no.
-    pub(super) async fn ask(&self, parts: &Parts) -> Verdict {
-        let answer = match self.client.ask(self.question(parts)).await {
+    pub(super) async fn ask(&self, parts: &Parts, token: Option<&str>) -> Verdict {
+        let answer = match self.client.ask(self.question(parts, token)).await {
             Ok(answer) => answer,
             Err(error) => return Verdict::Unavailable(error),
         };
@@ -76,11 +86,18 @@ impl ForwardAuth {
         Verdict::Unavailable(AskError::Unexpected(format!("the answer was {status}")))
     }
 
-    fn question(&self, parts: &Parts) -> Request<Empty<Bytes>> {
+    fn question(&self, parts: &Parts, token: Option<&str>) -> Request<Empty<Bytes>> {
         let mut question = Request::new(Empty::new());
         question.uri_mut().clone_from(&self.settings.url);
         let headers = question.headers_mut();
         copy(&parts.headers, &self.settings.request_headers, headers);
+        if let Some(token) = token.map(|token| HeaderValue::try_from(format!("Bearer {token}")))
+            && let Ok(mut token) = token
+        {
+            token.set_sensitive(true);
+            // As anywhere: what is in a header goes before.
+            headers.entry(AUTHORIZATION).or_insert(token);
+        }
         // Who asked whom for what: nobody else's word for it.
         headers.remove(HOST);
         let path = parts.uri.path_and_query();

@@ -136,7 +136,9 @@ impl Access {
             self.verify(jwt, parts, &mut pass).await?;
         }
         if let Some(auth) = &self.forward_auth {
-            match auth.ask(parts).await {
+            let token = auth.token(parts).map_err(|lack| self.without_token(lack))?;
+            pass.secret_address |= token.is_some();
+            match auth.ask(parts, token.as_deref()).await {
                 Verdict::Pass { told, cookies } => {
                     identity::tell(&mut parts.headers, told);
                     pass.cookies = cookies;
@@ -155,24 +157,27 @@ impl Access {
         Ok(pass)
     }
 
+    fn without_token(&self, lack: Lack) -> Response<Full<Bytes>> {
+        match lack {
+            Lack::None => {
+                self.metrics.refused(Reason::NoToken);
+                refusal::unauthorized()
+            }
+            Lack::Ambiguous => {
+                self.metrics.refused(Reason::Token);
+                tracing::info!(reason = "there are two of it", "a token is refused");
+                refusal::invalid_token()
+            }
+        }
+    }
+
     async fn verify(
         &self,
         jwt: &Jwt,
         parts: &mut Parts,
         pass: &mut Pass,
     ) -> Result<(), Response<Full<Bytes>>> {
-        let token = match jwt.token(parts) {
-            Ok(token) => token,
-            Err(Lack::None) => {
-                self.metrics.refused(Reason::NoToken);
-                return Err(refusal::unauthorized());
-            }
-            Err(Lack::Ambiguous) => {
-                self.metrics.refused(Reason::Token);
-                tracing::info!(reason = "there are two of it", "a token is refused");
-                return Err(refusal::invalid_token());
-            }
-        };
+        let token = jwt.token(parts).map_err(|lack| self.without_token(lack))?;
         let bearer = jwt.verify(&token.text).await.map_err(|rejection| {
             let (reason, answer) = match &rejection {
                 Rejection::Token(_) => (Reason::Token, refusal::invalid_token()),

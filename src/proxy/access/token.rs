@@ -108,7 +108,8 @@ fn remove_cookie(headers: &mut HeaderMap, name: &str) {
     }
 }
 
-fn take_from_query(parts: &mut Parts, name: &str) -> Result<Option<String>, Lack> {
+/// Takes a parameter out of the query, and says what it was.
+pub(super) fn take_from_query(parts: &mut Parts, name: &str) -> Result<Option<String>, Lack> {
     let Some(query) = parts.uri.query() else {
         return Ok(None);
     };

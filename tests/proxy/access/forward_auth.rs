@@ -172,6 +172,36 @@ async fn a_stream_that_comes_back_upstream_is_still_told_who_it_is() {
 }
 
 #[tokio::test]
+async fn a_token_in_the_query_is_shown_to_the_service_alone() {
+    let upstream = agreeable().await;
+    let service = Upstream::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let route = format!(
+        "    forward_auth: {{ url: \"{}\", query: access_token }}\n",
+        service.url()
+    );
+    let proxy = proxy(&upstream.url(), &route).await;
+    let answer = get(&proxy, "/e?access_token=a.b%2Dc&d", &[]).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let asked = &service.heads()[0];
+    assert_eq!(header(asked, "authorization"), Some("Bearer a.b-c"));
+    assert_eq!(header(asked, "x-forwarded-uri"), Some("/e?d"));
+    let head = &upstream.heads()[0];
+    assert!(head.starts_with("GET /e?d HTTP/1.1\r\n"), "{head}");
+    assert_eq!(header(head, "authorization"), None);
+
+    let both = [("authorization", "Bearer own")];
+    get(&proxy, "/e?access_token=a", &both).await;
+    assert_eq!(
+        header(&service.heads()[1], "authorization"),
+        Some("Bearer own")
+    );
+    let twice = get(&proxy, "/e?access_token=a&access_token=b", &[]).await;
+    assert_eq!(twice.status, 401);
+    assert_eq!(service.heads().len(), 2);
+}
+
+#[tokio::test]
 async fn what_is_copied_makes_a_principal() {
     let (upstream, service) = (streaming().await, service().await);
     let route = route(&service.url()) + "    sse: { principal: [x-user] }\n";

@@ -13,7 +13,7 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-pub(super) const SECRET: &str = "a secret that is long enough to be one";
+const SECRET: &str = "a secret that is long enough to be one";
 
 /// A key pair and what it is for.
 pub(super) struct Issuer {

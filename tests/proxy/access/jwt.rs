@@ -3,7 +3,7 @@
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use super::issuer::{Issuer, SECRET, alice, bearer, file, from_now};
+use super::issuer::{Issuer, alice, bearer, file, from_now};
 use super::{agreeable, get, proxy, refused};
 use crate::harness::Answer;
 use crate::upstream::header;
@@ -46,8 +46,8 @@ async fn every_family_of_signatures_lets_in() {
         let token = bearer(&issuer.sign(&alice()));
         let answer = get(&proxy, "/", &[("authorization", &token)]).await;
         assert_eq!((answer.status.as_u16(), answer.text()), (200, "ok"));
-        // Of the same kind, by somebody else.
     }
+    // Of the same kinds, by somebody else.
     for stranger in [Issuer::rs256(), Issuer::es256(), Issuer::eddsa()] {
         let token = bearer(&stranger.sign(&alice()));
         let answer = get(&proxy, "/", &[("authorization", &token)]).await;
@@ -206,5 +206,4 @@ async fn a_key_that_cannot_be_read_any_more_stops_the_start() {
     let error = tower_sse::proxy::Server::bind(config).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("cannot be read: no such file"), "{text}");
-    assert!(!text.contains(SECRET));
 }

@@ -5,16 +5,17 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, Uri};
 
-use super::{Result, cookie_name, headers, identity_header, url};
-use crate::proxy::config::print::{Page, list, quote};
+use super::{Result, cookie_name, headers, identity_header, parameter, url};
+use crate::proxy::config::print::{Page, list, or_off, quote};
 use crate::proxy::config::section::Section;
 use crate::proxy::config::tree::Node;
 use crate::proxy::config::units::format_duration;
 
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 6] = [
     "url",
     "timeout",
     "request_headers",
+    "query",
     "copy_headers",
     "cookies",
 ];
@@ -31,6 +32,8 @@ pub struct ForwardAuth {
     /// What it is shown of the client's headers. Default: `Authorization` and
     /// `Cookie`.
     pub request_headers: Vec<HeaderName>,
+    /// The query parameter that is taken out, and shown to it as a bearer's token.
+    pub query: Option<String>,
     /// What of its answer's headers the upstream is told.
     pub copy_headers: Vec<HeaderName>,
     /// Which cookies it may set when it lets in.
@@ -44,6 +47,7 @@ impl ForwardAuth {
             url,
             timeout: Duration::from_secs(5),
             request_headers: vec![AUTHORIZATION, COOKIE],
+            query: None,
             copy_headers: Vec::new(),
             cookies: Vec::new(),
         }
@@ -67,6 +71,7 @@ pub(super) fn read(node: &Node) -> Result<ForwardAuth> {
         request_headers: section
             .read("request_headers", headers)?
             .unwrap_or(default.request_headers),
+        query: section.read_or_off("query", parameter)?,
         copy_headers: section
             .read("copy_headers", |node| {
                 node.items()?.iter().map(identity_header).collect()
@@ -87,6 +92,7 @@ pub(super) fn print(page: &mut Page, auth: &ForwardAuth) {
     page.pair(3, "url", &quote(&auth.url.to_string()));
     page.pair(3, "timeout", &format_duration(auth.timeout));
     page.pair(3, "request_headers", &names(&auth.request_headers));
+    page.pair(3, "query", &or_off(auth.query.as_deref(), quote));
     page.pair(3, "copy_headers", &names(&auth.copy_headers));
     page.pair(
         3,

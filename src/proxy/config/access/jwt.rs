@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, Uri};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 
-use super::{Result, cookie_name, header, identity_header, url};
+use super::{Result, cookie_name, header, identity_header, parameter, url};
 use crate::proxy::config::error::io_reason;
 use crate::proxy::config::print::{Page, list, or_off, quote, quote_key, word};
 use crate::proxy::config::secret::Secret;
@@ -344,19 +344,6 @@ fn leeway(node: &Node) -> Result<Duration> {
         "{} is too long: a token would be good for that long after its end; write {} or less",
         node.shown(),
         format_duration(LONGEST_LEEWAY)
-    )))
-}
-
-fn parameter(node: &Node) -> Result<String> {
-    let text = node.text()?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return Ok(text.to_owned());
-    }
-    Err(node.error(format!(
-        "{} is not a parameter's name; write one of letters, digits, `-._`, such as \
-         access_token",
-        node.shown()
     )))
 }
 

@@ -183,6 +183,19 @@ fn cookie_name(node: &Node) -> Result<String> {
     }
 }
 
+fn parameter(node: &Node) -> Result<String> {
+    let text = node.text()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(node.error(format!(
+        "{} is not a parameter's name; write one of letters, digits, `-._`, such as \
+         access_token",
+        node.shown()
+    )))
+}
+
 fn methods(node: &Node) -> Result<Vec<Method>> {
     super::route::methods(node)
 }
