@@ -67,8 +67,8 @@ fn yaml() {
             "1:1: route: unknown key; did you mean `routes`?",
         ),
         (
-            "timeouts: []",
-            "1:1: timeouts: unknown key; valid here: listeners, trusted_proxies, admin, journal, drain, limits, upstreams, defaults, routes, reload, access_log, request_id",
+            "nonsense: []",
+            "1:1: nonsense: unknown key; valid here: listeners, trusted_proxies, admin, journal, drain, limits, upstreams, defaults, routes, reload, access_log, request_id",
         ),
     ]);
     assert!(mistake("routes: [").contains("not valid YAML: "));
@@ -118,8 +118,8 @@ fn unknown_keys() {
             "22: routes[0].sse.buffer.byte: unknown key; did you mean `bytes`?",
         ),
         (
-            "{ key: { cookies: [] } }",
-            "19: routes[0].sse.key.cookies: unknown key; valid here: headers, ignore_query, header, json, max, repeat",
+            "{ key: { flavours: [] } }",
+            "19: routes[0].sse.key.flavours: unknown key; valid here: headers, ignore_query, header, json, max, repeat",
         ),
         (
             "{ reconnect: { min: 1s } }",
@@ -132,8 +132,8 @@ fn unknown_keys() {
             "1:13: defaults.heartbaet: unknown key; did you mean `heartbeat`?",
         ),
         (
-            "drain: { timeout: 1s }",
-            "1:10: drain.timeout: unknown key; valid here: deadline, spread, retry",
+            "drain: { patience: 1s }",
+            "1:10: drain.patience: unknown key; valid here: deadline, spread, retry",
         ),
         (
             "limits: { connection: 1 }",

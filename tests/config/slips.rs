@@ -48,10 +48,16 @@ fn keys_are_suggested_at_every_level() {
 fn keys_in_the_wrong_place_are_sent_to_the_right_one() {
     for (wrong, place) in [
         ("heartbeat: 15s", "`defaults` or `routes[].sse`"),
-        ("certificate: a.pem", "`listeners[].tls`"),
+        (
+            "certificate: a.pem",
+            "`listeners[].tls` or `listeners[].tls.certificates[]` or `upstreams.*.tls`",
+        ),
         ("limits: { spread: 1s }", "`drain`"),
         ("upstreams: { a: { interval: 1s } }", "`health_check`"),
-        ("listeners: [{ private_key: a }]", "`tls`"),
+        (
+            "listeners: [{ private_key: a }]",
+            "`tls.certificates[]` or `tls`",
+        ),
         ("defaults: { give_up_after: 1s }", "`reconnect`"),
         ("defaults: { listeners: [] }", "the top level"),
         ("admin: { heartbeat: 1s }", "`defaults` or `routes[].sse`"),
@@ -64,7 +70,7 @@ fn keys_in_the_wrong_place_are_sent_to_the_right_one() {
     assert_eq!(
         said(route),
         "`heartbeat` belongs under `sse`; move it there (valid here: host, path, methods, \
-         upstream, sse)"
+         upstream, rate_limit, upgrade, sse, compress, cors, jwt, forward_auth)"
     );
 }
 

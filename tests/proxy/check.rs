@@ -125,7 +125,7 @@ async fn a_key_of_another_certificate_is_found() {
     let file = folder.write("wrong.yaml", &with("wrong.pem"));
     let (code, stdout, stderr) = check(&file, &[]).await;
     assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
-    assert!(stderr.contains("wrong.pem does not belong"), "{stderr}");
+    assert!(stderr.contains("\"wrong.pem\" does not belong"), "{stderr}");
 }
 
 #[cfg(feature = "redis")]
