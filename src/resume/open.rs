@@ -308,11 +308,11 @@ where
     /// somebody else opened.
     pub(super) fn again(&mut self, kind: Kind) -> Option<Arc<dyn Source>> {
         self.ask_for_identity();
-        let (mut parts, service) = self.repeat(kind)?;
+        let mut repeat = self.repeat(kind)?;
         if self.route.settings.mode == Mode::Shared {
-            key::strip_credentials(&self.route.settings, &mut parts.headers);
+            key::strip_credentials(&self.route.settings, &mut repeat.0.headers);
         }
-        Some(Arc::new(Reopen::<S, B>::new(service, &parts)))
+        source(Some(repeat))
     }
 
     fn part(self, kind: Kind, place: Place) -> (Opening, S, Request<RequestBody<B>>) {
@@ -349,24 +349,32 @@ where
     }
 
     /// What it takes to ask again, for streams that may be asked for again.
-    fn repeat(&mut self, kind: Kind) -> Option<(Parts, S)> {
+    fn repeat(&mut self, kind: Kind) -> Option<Again<S>> {
         if kind == Kind::OneShot {
             return None;
         }
+        let parts = self.parts.clone();
         // An MCP session is one server's, and its streams may be left to it.
-        if self.route.settings.mode != Mode::Mcp {
+        let anywhere = self.route.settings.mode != Mode::Mcp;
+        if anywhere {
             self.parts.extensions.insert(Reopenable);
         }
-        Some((self.parts.clone(), self.service.clone()))
+        Some((parts, self.service.clone(), anywhere))
     }
 }
 
-fn source<S, B>(repeat: Option<(Parts, S)>) -> Option<Arc<dyn Source>>
+/// A request, whom it goes to, and whether another server may answer it next.
+type Again<S> = (Parts, S, bool);
+
+fn source<S, B>(repeat: Option<Again<S>>) -> Option<Arc<dyn Source>>
 where
     S: Inner<B>,
     B: Send + 'static,
 {
-    let (parts, service) = repeat?;
+    let (mut parts, service, anywhere) = repeat?;
+    if anywhere {
+        parts.extensions.insert(Reopenable);
+    }
     Some(Arc::new(Reopen::<S, B>::new(service, &parts)))
 }
 

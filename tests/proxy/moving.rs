@@ -108,7 +108,7 @@ fn streams(upstream: &Upstream, path: &str) -> usize {
 
 #[tokio::test]
 async fn streams_of_a_server_that_fails_its_check_move_to_another() {
-    let ((a, healthy), (b, _)) = (backend("a").await, backend("b").await);
+    let ((a, healthy), (b, there)) = (backend("a").await, backend("b").await);
     let proxy = Proxy::start(checked(&[a.url(), b.url()])).await;
     let mut clients = Vec::new();
     for _ in 0..10 {
@@ -135,6 +135,10 @@ async fn streams_of_a_server_that_fails_its_check_move_to_another() {
     })
     .await;
     moved(&proxy, 5).await;
+
+    // Those that moved once can do so again.
+    there.store(false, Ordering::SeqCst);
+    moved(&proxy, 15).await;
 }
 
 #[tokio::test]
