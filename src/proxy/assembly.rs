@@ -290,15 +290,17 @@ impl Connected {
     /// Takes over what is known about servers that stay. With no checks nobody
     /// would ever find that one is back.
     fn inherit(&self, before: &Self) {
-        if self.settings.health_check.is_none() {
-            return;
-        }
+        let now = Instant::now();
         for server in self.balance.servers() {
             let same = before.balance.servers().iter().find(|old| {
                 old.scheme() == server.scheme() && old.authority() == server.authority()
             });
-            if same.is_some_and(|old| !old.is_healthy()) {
-                self.balance.set_healthy(server, false, Instant::now());
+            let Some(same) = same else { continue };
+            if same.is_drained() {
+                self.balance.set_drained(server, true, now);
+            }
+            if self.settings.health_check.is_some() && !same.is_healthy() {
+                self.balance.set_healthy(server, false, now);
             }
         }
     }

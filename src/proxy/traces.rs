@@ -29,7 +29,8 @@ use tracing::Span;
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::forward::{Dial, client_tls};
+use super::config::model::Upstream;
+use super::forward::Dial;
 use super::metrics::Metrics;
 
 const ENDPOINTS: [&str; 2] = [
@@ -37,7 +38,6 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
 
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// For one batch.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -111,19 +111,14 @@ struct Sender {
 
 impl Sender {
     fn new() -> io::Result<Self> {
-        let secure = ENDPOINTS.iter().any(|name| {
-            let endpoint = std::env::var(name);
-            endpoint.is_ok_and(|endpoint| endpoint.starts_with("https:"))
-        });
-        // Counted nowhere: it is no upstream.
-        let dial = Dial::new(
-            client_tls(secure)?,
-            CONNECT,
-            Metrics::new().connects("otlp"),
-        );
+        let endpoints = ENDPOINTS.iter().filter_map(|name| std::env::var(name).ok());
+        let endpoints = endpoints.filter_map(|endpoint| endpoint.parse().ok());
+        let receiver = Upstream::new(endpoints.collect());
+        // Counted nowhere: no client's request goes there.
+        let dial = Dial::new(&receiver, Metrics::new().connects("otlp"));
         Ok(Self {
             runtime: Builder::new_current_thread().enable_all().build()?,
-            client: Client::builder(TokioExecutor::new()).build(dial),
+            client: Client::builder(TokioExecutor::new()).build(dial.map_err(io::Error::other)?),
         })
     }
 }
