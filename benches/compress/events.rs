@@ -5,11 +5,11 @@ use std::fmt::Write;
 /// What arrives from upstream at once.
 #[derive(Clone, Copy)]
 pub(crate) enum Shape {
-    /// One event of some 200 bytes.
+    /// One event of some 150 bytes.
     Small,
     /// Ten of them.
     Batch,
-    /// One event of some 2 KiB.
+    /// One event of some 1.9 KiB.
     Large,
 }
 
@@ -18,9 +18,9 @@ impl Shape {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Small => "one event of 200 bytes at a time",
-            Self::Batch => "ten events of 200 bytes at a time",
-            Self::Large => "one event of 2 KiB at a time",
+            Self::Small => "one event of 150 bytes at a time",
+            Self::Batch => "ten events of 150 bytes at a time",
+            Self::Large => "one event of 1.9 KiB at a time",
         }
     }
 
