@@ -38,7 +38,6 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
 
-
 /// For one batch.
 const PATIENCE: Duration = Duration::from_secs(10);
 

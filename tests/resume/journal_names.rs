@@ -222,8 +222,8 @@ async fn a_name_is_known_while_its_answer_runs() {
 async fn a_name_is_known_before_its_answer_begins() {
     let mut world = World::new();
     let (decide, decided) = oneshot::channel();
-    let mut later = Some(Reply::Later(decided));
-    world.upstream = Upstream::piped_unless(move |_| later.take());
+    let mut reply = Some(Reply::Later(decided));
+    world.upstream = Upstream::piped_unless(move |_| reply.take());
     let layer = || brief().repeat(Repeat::Attach);
     let (one, two) = (world.process(layer()), world.process(layer()));
     let (first, ()) = tokio::join!(one.app.send(named("7")), async {

@@ -92,14 +92,13 @@ impl Acmes {
             if acmes.find(settings).is_some() {
                 continue;
             }
-            let kept = self.find(settings).map(Arc::clone);
-            acmes.all.push(match kept {
-                Some(kept) => kept,
-                None => {
-                    let acme = Acme::new(settings, self.challenges(), metrics.clone())?;
-                    Arc::new(Attended::new(acme))
-                }
-            });
+            let attended = if let Some(kept) = self.find(settings) {
+                Arc::clone(kept)
+            } else {
+                let acme = Acme::new(settings, self.challenges(), metrics.clone())?;
+                Arc::new(Attended::new(acme))
+            };
+            acmes.all.push(attended);
         }
         Ok(acmes)
     }
