@@ -28,7 +28,7 @@ use super::activity::{Busy, Terms};
 use super::admission::{ClientBody, RouteGate, Stay, Ticket};
 use super::compress;
 use super::config::model;
-use super::forward::{ForwardBody, ForwardError, Peer, Upgrading, strip_named};
+use super::forward::{ForwardBody, ForwardError, Peer, Tunnel, Upgrading, strip_named};
 use super::rescue::text;
 use super::target::Target;
 use super::upgrade;
@@ -299,7 +299,7 @@ impl Behind {
             Err(refusal) => return Ok(refusal.response().map(RouteBody::from)),
         };
         if let Some(wish) = self.wish.take() {
-            return self.tunnel(request, wish, ticket).await;
+            return self.tunnel(request, wish, ticket, pass).await;
         }
         std::future::poll_fn(|cx| self.service.poll_ready(cx)).await?;
         let mut response = match self.compress {
@@ -321,6 +321,9 @@ impl Behind {
         };
         let stay = Stay::new(places, self.busy, leave);
         let expiry = pass.finish(&mut response);
+        // Also if another request asks for the rest of it: its end would mean that
+        // it is whole.
+        let expiry = expiry.filter(|_| !is_answer(response.body()));
         Ok(response.map(|body| RouteBody::new(Kind::of(body, expiry), stay)))
     }
 
@@ -330,15 +333,35 @@ impl Behind {
         request: Request<ClientBody>,
         wish: Upgrading,
         ticket: Ticket,
+        pass: Pass,
     ) -> Result<Response<RouteBody>, ForwardError> {
         let mut request = request.map(|_| RequestBody::empty());
         request.extensions_mut().insert(wish);
-        let response = self.forward.call(request).await?;
+        let mut response = self.forward.call(request).await?;
+        if is_event_stream(response.status(), response.headers()) {
+            // It would be one without limits, and without an end.
+            let refused = text(
+                StatusCode::BAD_GATEWAY,
+                "the request asks for another protocol, and was answered with an event stream\n",
+            );
+            return Ok(refused.map(RouteBody::from));
+        }
         let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let places = self.gate.settle(ticket, is_tunnel).unwrap_or_default();
+        if let Some(tunnel) = response.extensions_mut().get_mut::<Tunnel>() {
+            tunnel.until = pass.until();
+        }
+        pass.finish(&mut response);
         let stay = Stay::new(places, self.busy, None);
         Ok(response.map(|body| RouteBody::new(Kind::Tunnel { body }, stay)))
     }
+}
+
+fn is_answer<B>(body: &compress::Answer<SseBody<B>>) -> bool
+where
+    SseBody<B>: Body,
+{
+    matches!(body, compress::Answer::Plain(body) if body.is_answer())
 }
 
 // === impl Matcher ===

@@ -122,6 +122,15 @@ impl<B> SseBody<B> {
         }
     }
 
+    /// Whether it is the answer to one request, which has an end of its own.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn is_answer(&self) -> bool {
+        let Kind::Live { live } = &self.kind else {
+            return false;
+        };
+        live.subscription.stream().policy.kind == StreamKind::OneShot
+    }
+
     /// Has it end cleanly before its time, for this reason, in its next frames.
     /// False where it has nothing to say before it ends.
     #[cfg(feature = "proxy")]

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower_sse::proxy::config::model::{Config, Identity, Protocol, UpstreamTls};
 
-use crate::harness::{LONG, Proxy, config, get, open};
+use crate::harness::{LONG, Proxy, config, get, open, request};
 use crate::tls::Authority;
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
@@ -66,7 +66,7 @@ async fn server(
                 let session = stream.get_ref().1;
                 let sni = session.server_name().unwrap_or("-").to_owned();
                 let service = service_fn(move |request| {
-                    std::future::ready(Ok::<_, Infallible>(answer(&request, &sni)))
+                    std::future::ready(Ok::<_, Infallible>(answer(request, &sni)))
                 });
                 let io = TokioIo::new(stream);
                 let builder = auto::Builder::new(TokioExecutor::new());
@@ -77,7 +77,7 @@ async fn server(
     format!("https://localhost:{port}")
 }
 
-fn answer(request: &Request<Incoming>, sni: &str) -> Response<Body> {
+fn answer(request: Request<Incoming>, sni: &str) -> Response<Body> {
     let host = request.uri().authority().map(ToString::to_string);
     let host = host.or_else(|| {
         let header = request.headers().get("host")?;
@@ -87,8 +87,19 @@ fn answer(request: &Request<Incoming>, sni: &str) -> Response<Body> {
     if request.uri().path() == "/" {
         return Response::new(text.boxed_unsync());
     }
-    let event = Frame::data(Bytes::from(format!("data: {text}\n\n")));
-    let first = futures_util::stream::iter([Ok::<_, Infallible>(event)]);
+    let counted = request.uri().path() == "/count";
+    // The head goes out before the body has come.
+    let first = futures_util::stream::once(async move {
+        let body = request.into_body().collect();
+        let said = match counted {
+            true => body
+                .await
+                .map_or(0, |body| body.to_bytes().len())
+                .to_string(),
+            false => text,
+        };
+        Ok::<_, Infallible>(Frame::data(Bytes::from(format!("data: {said}\n\n"))))
+    });
     let stream = futures_util::StreamExt::chain(first, futures_util::stream::pending());
     let response = Response::builder()
         .header("content-type", "text/event-stream")
@@ -131,6 +142,25 @@ async fn a_private_authority_is_believed_and_no_other() {
         ..UpstreamTls::default()
     };
     assert_eq!(told(with(&server, insecure, Protocol::Http1)).await.0, 200);
+}
+
+/// Nor is it, if the answer begins before the request has ended.
+#[tokio::test]
+async fn a_body_goes_whole_to_a_server_that_chooses_http_1() {
+    let authority = Authority::new("choosing-ca");
+    let server = server(&authority, "localhost", &["http/1.1"], None).await;
+    let proxy = Proxy::start(with(&server, trusting(&authority), Protocol::Auto)).await;
+    // The first one asks what is spoken, the second one knows.
+    for _ in 0..2 {
+        let body = "x".repeat(8_000_000);
+        let mut answer = open(proxy.addr, request("POST", "/count", body)).await;
+        let mut seen = String::new();
+        while !seen.contains("data: 8000000\n") {
+            let frame = timeout(LONG, answer.frame()).await.unwrap();
+            let data = frame.unwrap().unwrap().into_data().unwrap();
+            seen.push_str(std::str::from_utf8(&data).unwrap());
+        }
+    }
 }
 
 #[tokio::test]

@@ -217,6 +217,11 @@ impl Lasting {
 // === impl Pass ===
 
 impl Pass {
+    /// When what was let in is to end, if it has no end of its own.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.expires.as_ref().map(|(at, _)| *at)
+    }
+
     /// Puts what is to be said into the answer's head, and tells when its body is
     /// to end, if before its time.
     pub(crate) fn finish<B>(self, response: &mut Response<B>) -> Option<Expiry> {

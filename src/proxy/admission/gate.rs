@@ -149,12 +149,13 @@ fn address<B>(request: &Request<B>) -> Option<Who> {
 }
 
 /// Whether a request asks for a stream, or may be answered with one and must
-/// not be executed in vain.
+/// not be executed in vain. (A page's many other GETs take no places.)
 fn may_become_a_stream<B>(request: &Request<B>) -> bool {
     let mut accepted = request.headers().get_all(ACCEPT).iter();
     let names = |value: &http::HeaderValue| {
         let value = value.as_bytes().to_ascii_lowercase();
         memmem::find(&value, b"text/event-stream").is_some()
     };
-    request.method() == Method::POST || accepted.any(names)
+    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS];
+    !idempotent.contains(request.method()) || accepted.any(names)
 }

@@ -305,6 +305,13 @@ where
                 Ok(Way::Shared(sender, slot)) => multiplex::ask(sender, for_http2(request)?)
                     .await
                     .map(|response| response.map(|body| Answer::Shared { body, _slot: slot })),
+                // Taken apart from hyper at the answer's head, it could not send
+                // what is left of a body.
+                Ok(Way::Http1(_)) if !head.may_last(body) => {
+                    let response = self.client.request(request).await;
+                    let response = response.map_err(|error| self.cause(error))?;
+                    return Ok(response.map(Answer::Other));
+                }
                 Ok(Way::Http1(socket)) => direct::ask_on(*socket, for_socket(request).1).await,
                 Err(failure) => Err(failure),
             };

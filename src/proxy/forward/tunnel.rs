@@ -14,6 +14,7 @@ use http_body::Body;
 use hyper::client::conn::http1::Builder;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::dial::Dial;
@@ -29,6 +30,8 @@ pub(crate) struct Upgrading(pub(crate) HeaderValue);
 pub(crate) struct Tunnel {
     /// The protocol.
     pub(crate) protocol: HeaderValue,
+    /// When it is to be closed at the latest.
+    pub(crate) until: Option<Instant>,
     upstream: Arc<Mutex<Option<Upgraded>>>,
 }
 
@@ -79,6 +82,7 @@ where
         let upstream = Some(upgraded.map_err(Failure::Broken)?);
         answer.extensions_mut().insert(Tunnel {
             protocol,
+            until: None,
             upstream: Arc::new(Mutex::new(upstream)),
         });
     }

@@ -55,8 +55,8 @@ impl<B> Taken<B> {
     /// What it is, if it is no event stream but a tunnel.
     pub(crate) fn joined(self) -> Result<Joined<B>, Self> {
         let tunnel = self.response.extensions().get::<Tunnel>().cloned();
-        match tunnel.and_then(|tunnel| Some((tunnel.take()?, tunnel.protocol))) {
-            Some((upstream, protocol)) => Ok(Joined::new(self, upstream, protocol)),
+        match tunnel.and_then(|tunnel| Some((tunnel.take()?, tunnel))) {
+            Some((upstream, tunnel)) => Ok(Joined::new(self, upstream, tunnel)),
             None => Err(self),
         }
     }

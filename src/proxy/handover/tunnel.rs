@@ -10,8 +10,10 @@ use http::HeaderValue;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy_bidirectional};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Taken, head};
+use crate::proxy::forward::Tunnel;
 
 /// Two connections that are one: each byte of one goes to the other.
 #[derive(Debug)]
@@ -19,19 +21,22 @@ pub(crate) struct Joined<B> {
     taken: Taken<B>,
     upstream: TokioIo<Upgraded>,
     protocol: HeaderValue,
+    until: Option<Instant>,
 }
 
 impl<B> Joined<B> {
-    pub(super) fn new(taken: Taken<B>, upstream: TokioIo<Upgraded>, protocol: HeaderValue) -> Self {
+    pub(super) fn new(taken: Taken<B>, upstream: TokioIo<Upgraded>, tunnel: Tunnel) -> Self {
         Self {
             taken,
             upstream,
-            protocol,
+            protocol: tunnel.protocol,
+            until: tunnel.until,
         }
     }
 
     /// Tells the client that it has got what it asked for, and passes bytes on
-    /// until both sides have ended, one fails, or there was none for `idle`.
+    /// until both sides have ended, one fails, there was none for `idle`, or the
+    /// time of whoever was let in is over.
     pub(crate) async fn run<I>(
         mut self,
         mut client: I,
@@ -57,7 +62,15 @@ impl<B> Joined<B> {
         tokio::select! {
             copied = copy_bidirectional(&mut client, &mut self.upstream) => copied.map(drop),
             () = silent(idle, &moved) => Ok(()),
+            () = over(self.until) => Ok(()),
         }
+    }
+}
+
+async fn over(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,8 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -51,13 +53,16 @@ async fn opened_with_little_time(
     proxy: &Proxy,
     issuer: &Issuer,
     method: &str,
+    last: &str,
 ) -> Response<Incoming> {
     // However slow the machine, one of these is good for as long as it takes.
     for seconds in [2, 4, 8, 16] {
         let mut claims = alice();
         claims["exp"] = json!(from_now(seconds));
         let token = bearer(&issuer.sign(&claims));
-        let request = ask(method, "/events", &[("authorization", &token)]);
+        let mut headers = vec![("authorization", &*token)];
+        headers.extend((!last.is_empty()).then_some(("last-event-id", last)));
+        let request = ask(method, "/events", &headers);
         let response = open(proxy.addr, request).await;
         if response.status() == 200 {
             return response;
@@ -73,7 +78,7 @@ async fn a_stream_ends_with_its_token_and_goes_on_with_the_next() {
     let route = format!("    jwt: {{ keys: [{}], leeway: 0s }}\n", issuer.yaml());
     let proxy = proxy(&upstream.url(), &route).await;
 
-    let mut first = opened_with_little_time(&proxy, &issuer, "GET").await;
+    let mut first = opened_with_little_time(&proxy, &issuer, "GET", "").await;
     let last = id(&mut first).await;
     assert!(ends_cleanly(first).await, "or clients take it for an error");
     let expired = "sse_access_expired_total{route=\"/\"}";
@@ -103,17 +108,64 @@ async fn the_answer_to_one_request_is_not_cut() {
     let issuer = Issuer::hs256();
     let route = format!("    jwt: {{ keys: [{}], leeway: 0s }}\n", issuer.yaml());
     let proxy = proxy(&upstream.url(), &route).await;
-    let mut answer = opened_with_little_time(&proxy, &issuer, "POST").await;
-    id(&mut answer).await;
+    let mut answer = opened_with_little_time(&proxy, &issuer, "POST", "").await;
+    let last = id(&mut answer).await;
+    // Nor if another request asks for the rest of it.
+    let mut rest = opened_with_little_time(&proxy, &issuer, "GET", &last).await;
+    assert_eq!(rest.headers()["sse-resume"], "exact");
     // When two streams have ended, one after the other, its own token is long over.
     for _ in 0..2 {
-        let stream = opened_with_little_time(&proxy, &issuer, "GET").await;
+        let stream = opened_with_little_time(&proxy, &issuer, "GET", "").await;
         assert!(ends_cleanly(stream).await);
     }
     let expired = "sse_access_expired_total{route=\"/\"}";
     assert_eq!(counted(&proxy, expired).await, 2);
-    let more = futures_util::FutureExt::now_or_never(answer.frame());
-    assert!(!matches!(more, Some(None | Some(Err(_)))), "{more:?}");
+    for answer in [&mut answer, &mut rest] {
+        let more = futures_util::FutureExt::now_or_never(answer.frame());
+        assert!(!matches!(more, Some(None | Some(Err(_)))), "{more:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_with_its_token() {
+    let upstream = Upstream::start(|mut connection: Connection| async move {
+        if connection.head().await.is_some() {
+            let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                Upgrade: websocket\r\n\r\n";
+            connection.send(switched).await;
+            while connection.exactly(1).await.is_some() {}
+        }
+    })
+    .await;
+    let issuer = Issuer::hs256();
+    let route = format!("    jwt: {{ keys: [{}], leeway: 0s }}\n", issuer.yaml());
+    let proxy = proxy(&upstream.url(), &route).await;
+    let mut tunnels = 0;
+    for seconds in [2, 4, 8, 16] {
+        let mut claims = alice();
+        claims["exp"] = json!(from_now(seconds));
+        let token = bearer(&issuer.sign(&claims));
+        let mut client = TcpStream::connect(proxy.addr).await.unwrap();
+        let ask = format!(
+            "GET /events HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\n\
+             Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        );
+        client.write_all(ask.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        timeout(LONG, client.read_exact(&mut head))
+            .await
+            .unwrap()
+            .unwrap();
+        // On a slow machine the first ones may come too late.
+        if &head == b"HTTP/1.1 101" {
+            let mut rest = Vec::new();
+            let end = timeout(2 * LONG, client.read_to_end(&mut rest)).await;
+            assert!(end.is_ok(), "it goes on");
+            tunnels += 1;
+            break;
+        }
+    }
+    assert_eq!(tunnels, 1, "no token was good for long enough");
 }
 
 #[tokio::test]

@@ -91,10 +91,12 @@ async fn a_request_that_acts_is_refused_before_it_is_sent() {
     config.limits.streams_per_address = Some(1);
     let proxy = Proxy::start(config).await;
     let _held = Reader::open(proxy.addr).await;
-    let post = || ask(proxy.addr, "127.0.0.1", request("POST", "/stream", "x"));
-    wait_of(&post().await);
-    let posted = |head: &String| head.starts_with("POST");
-    assert!(!feed.upstream.heads().iter().any(posted));
+    for method in ["POST", "PUT", "DELETE"] {
+        let acting = request(method, "/stream", "x");
+        wait_of(&ask(proxy.addr, "127.0.0.1", acting).await);
+    }
+    let acted = |head: &String| !head.starts_with("GET");
+    assert!(!feed.upstream.heads().iter().any(acted));
 }
 
 #[tokio::test]

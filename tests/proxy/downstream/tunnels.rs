@@ -114,6 +114,20 @@ async fn a_refusal_is_an_answer_like_any_other() {
     }
 }
 
+/// It would have no limits.
+#[tokio::test]
+async fn an_event_stream_is_no_answer_to_it() {
+    let stream = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n";
+    let upstream = Upstream::answering(stream).await;
+    let proxy = Proxy::start(one_place(&upstream)).await;
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(proxy.addr).await.unwrap();
+        client.write_all(ASK.as_bytes()).await.unwrap();
+        let head = head(&mut client).await;
+        assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_asked_for_is_not_switched_to() {
     let upstream = Upstream::answering(SWITCHED.replace("websocket", "other")).await;
