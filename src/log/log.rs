@@ -386,9 +386,12 @@ impl Log {
             told.comment = note.number;
             return Poll::Ready(Next::Comment(note.line.clone()));
         }
-        let read = |ring: &mut Ring| match BY_UNIT {
-            true => ring.read_unit(cursor, several),
-            false => ring.read(cursor, CHUNK),
+        let read = |ring: &mut Ring| {
+            if BY_UNIT {
+                ring.read_unit(cursor, several)
+            } else {
+                ring.read(cursor, CHUNK)
+            }
         };
         if let Some(chunk) = read(&mut state.ring) {
             own.cursor = chunk.last;

@@ -93,12 +93,11 @@ impl Acmes {
                 continue;
             }
             let kept = self.find(settings).map(Arc::clone);
-            acmes.all.push(match kept {
-                Some(kept) => kept,
-                None => {
-                    let acme = Acme::new(settings, self.challenges(), metrics.clone())?;
-                    Arc::new(Attended::new(acme))
-                }
+            acmes.all.push(if let Some(kept) = kept {
+                kept
+            } else {
+                let acme = Acme::new(settings, self.challenges(), metrics.clone())?;
+                Arc::new(Attended::new(acme))
             });
         }
         Ok(acmes)
