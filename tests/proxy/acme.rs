@@ -6,10 +6,10 @@ use tokio::sync::oneshot;
 use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{Acme, Challenge, Config, Tls};
 
+use crate::authority::{client, connect_as};
 use crate::harness::{config, fetch, get, listener};
 use crate::patience::eventually;
 use crate::pebble::Place;
-use crate::tls::{client, connect_as};
 use crate::upstream::Upstream;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
