@@ -49,6 +49,7 @@ async fn nginx_is_replaced_under_clients_who_lose_nothing() {
     assert_eq!(resumed["authorization"], Value::Null, "{resumed}");
 
     site.step(&walk, "Take it out").await;
+    assert!(site.shows("live.example.com").await, "the new name");
     crowd.advance(EVENTS).await;
     assert_eq!(crowd.visits(), [1; CLIENTS], "nobody had to come back");
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::page::{Walk, fits};
 use super::shell::Shell;
+use crate::authority::{client, connect_as};
 use crate::harness::{Process, Scratch, node, port_to_return_to};
 use crate::pebble::{Pebble, Place};
 
@@ -156,6 +157,12 @@ impl Site {
     /// The first request for events that came there.
     pub(super) async fn second_server_was_asked(&mut self) -> Value {
         self.second.as_mut().unwrap().report("request").await
+    }
+
+    /// Whether clients who ask for this name can trust what they are shown.
+    pub(super) async fn shows(&self, name: &str) -> bool {
+        let client = client(&self.root, rustls::DEFAULT_VERSIONS, "h2", None);
+        connect_as(self.address(), client, name).await.is_ok()
     }
 
     /// The value of a metric, 0 if there is none yet.
