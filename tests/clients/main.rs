@@ -16,7 +16,21 @@
     reason = "a panic is how a test fails"
 )]
 
+#[path = "../support/authority.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
+mod authority;
+#[path = "../support/browser.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
+mod browser_model;
+#[path = "../support/gunzip.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
+mod gunzip;
 mod harness;
+#[path = "../support/patience.rs"]
+mod patience;
+#[path = "../support/pebble.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
+mod pebble;
 
 mod access;
 mod anthropic;
@@ -34,3 +48,4 @@ mod mcp;
 mod openai;
 mod transcripts;
 mod use_chat;
+mod walk;

@@ -37,7 +37,7 @@ fn words(line: &str) -> Vec<String> {
         }
     }
     words.push(word);
-    let shell = |word: &String| ["#", "|", ">", "&&", "&"].contains(&word.as_str());
+    let shell = |word: &String| ["#", "|", ">", "2>>", "&&", "&"].contains(&word.as_str());
     let end = words.iter().position(shell).unwrap_or(words.len());
     words.truncate(end);
     words.retain(|word| !word.is_empty());

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use tokio::sync::oneshot;
-use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{Acme, Challenge, Config, Tls};
+use tower_sse::proxy::{Control, Server};
 
+use crate::authority::{client, connect_as};
 use crate::harness::{config, fetch, get, listener};
 use crate::patience::eventually;
 use crate::pebble::Place;
-use crate::tls::{client, connect_as};
 use crate::upstream::Upstream;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -44,6 +44,7 @@ struct Running {
     tls: SocketAddr,
     clear: SocketAddr,
     admin: SocketAddr,
+    control: Control,
     _stop: oneshot::Sender<()>,
 }
 
@@ -52,6 +53,7 @@ impl Running {
         let (stop, stopped) = oneshot::channel::<()>();
         let (tls, clear) = (server.listeners()[0], server.listeners()[1]);
         let admin = server.admin().unwrap();
+        let control = server.control();
         tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
@@ -59,6 +61,7 @@ impl Running {
             tls,
             clear,
             admin,
+            control,
             _stop: stop,
         }
     }
@@ -157,6 +160,40 @@ async fn an_authority_that_forgot_the_account_is_given_another() {
     let failed = r#"sse_acme_orders_total{outcome="failed"}"#;
     assert!(!metrics.contains(failed), "{metrics}");
     assert_eq!(files().count(), 2, "account and certificate");
+}
+
+#[tokio::test]
+async fn with_another_name_what_was_issued_is_shown_until_there_is_more() {
+    let upstream = Upstream::answering(OK).await;
+    let (place, away) = (Place::new("names"), Place::new("names-away"));
+    let acme = acme(&place, &["a.edge.test"], Challenge::Http01);
+    let mut config = listening(&upstream, acme.clone());
+    let server = Server::bind(config.clone()).await.unwrap();
+    let addresses = server.listeners().to_vec();
+    let pebble = place.start(addresses[1], addresses[0], LONG_LIVED).await;
+    let proxy = Running::start(server);
+    proxy.until_ready().await;
+    let root = pebble.root().await;
+    let first = proxy.shown(&root, "a.edge.test").await;
+
+    // Nobody is there who could issue the next one.
+    let domains = ["a.edge.test", "b.edge.test"].map(str::to_owned).to_vec();
+    let next = Acme {
+        domains,
+        directory: away.directory(),
+        ..acme
+    };
+    config.listeners[0].tls = Some(Tls::by_acme(next));
+    proxy.control.reload(config).await.unwrap();
+    eventually("the order fails", async || {
+        let metrics = proxy.admin("/metrics").await.1;
+        metrics.contains(r#"sse_acme_orders_total{outcome="failed"} 1"#)
+    })
+    .await;
+    assert!(first.is_some());
+    assert_eq!(proxy.shown(&root, "a.edge.test").await, first);
+    let (status, detail) = proxy.admin("/readyz").await;
+    assert_eq!(status, 503, "{detail}");
 }
 
 #[tokio::test]

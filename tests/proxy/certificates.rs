@@ -12,9 +12,9 @@ use rustls::version::{TLS12, TLS13};
 use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{Tls, TlsVersion};
 
+use crate::authority::{Authority, client, connect_as};
 use crate::harness::{Proxy, config, listener};
 use crate::patience::eventually;
-use crate::tls::{Authority, client, connect_as};
 use crate::upstream::Upstream;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

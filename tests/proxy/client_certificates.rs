@@ -8,9 +8,9 @@ use tower_sse::proxy::Server;
 use tower_sse::proxy::config::model::{ClientCertificates, Config, Tls};
 use tower_sse::resume::settings::Mode;
 
+use crate::authority::{Authority, connect_as, send};
 use crate::harness::{Proxy, config, fetch, get, listener, route};
 use crate::patience::eventually;
-use crate::tls::{Authority, connect_as, send};
 use crate::upstream::{Upstream, header};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::authority::Authority;
 use crate::harness::Proxy;
-use crate::tls::Authority;
 
 const CERTIFICATE: &str = "TOWER_SSE_TEST_CERTIFICATE";
 const KEY: &str = "TOWER_SSE_TEST_KEY";

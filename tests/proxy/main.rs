@@ -6,9 +6,15 @@
     reason = "a test that cannot go on should stop there"
 )]
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../support/browser.rs"]
 mod browser;
 mod harness;
+#[path = "../support/patience.rs"]
+mod patience;
+#[path = "../support/pebble.rs"]
+mod pebble;
 mod process;
 #[path = "../support/upstream.rs"]
 mod upstream;
@@ -41,8 +47,6 @@ mod http2_upstream;
 mod https_upstream;
 mod limits;
 mod moving;
-mod patience;
-mod pebble;
 mod redirect;
 mod reload;
 mod restart;

@@ -6,8 +6,8 @@ use http::Request;
 use http_body_util::Empty;
 use tower_sse::proxy::config::model::Tls;
 
+use crate::authority::{Authority, connect_as, send};
 use crate::harness::{Proxy, config, fetch, listener, request};
-use crate::tls::{Authority, connect_as, send};
 use crate::upstream::Upstream;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

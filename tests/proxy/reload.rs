@@ -18,10 +18,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_sse::proxy::config::model::{DiskJournal, HealthCheck, JournalSettings, Tls};
 
+use crate::authority::Authority;
 use crate::harness::{
     LONG, Proxy, config, eventually, fetch, get, listener, open, refused, route, upstream,
 };
-use crate::tls::Authority;
 use crate::upstream::Upstream;
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";

@@ -12,8 +12,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
+use crate::authority::Authority;
 use crate::harness::{Proxy, config, listener};
-use crate::tls::Authority;
 use crate::upstream::Upstream;
 
 /// Long enough never to be reached by a test that works.

@@ -20,8 +20,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower_sse::proxy::config::model::{Config, Identity, Protocol, UpstreamTls};
 
+use crate::authority::Authority;
 use crate::harness::{LONG, Proxy, config, get, open, request};
-use crate::tls::Authority;
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 

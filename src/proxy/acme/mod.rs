@@ -95,7 +95,8 @@ impl Acmes {
             let attended = if let Some(kept) = self.find(settings) {
                 Arc::clone(kept)
             } else {
-                let acme = Acme::new(settings, self.challenges(), metrics.clone())?;
+                let before = self.before(settings);
+                let acme = Acme::new(settings, self.challenges(), metrics.clone(), before)?;
                 Arc::new(Attended::new(acme))
             };
             acmes.all.push(attended);
@@ -111,6 +112,15 @@ impl Acmes {
     fn find(&self, settings: &model::Acme) -> Option<&Arc<Attended>> {
         let mut all = self.all.iter();
         all.find(|attended| attended.acme.settings == *settings)
+    }
+
+    /// What was issued for some of these names under other settings: until there
+    /// is a new one, clients who ask for those names go on trusting it.
+    fn before(&self, settings: &model::Acme) -> Option<Certificate> {
+        let mut issued = self.all.iter().filter(|each| each.acme.is_issued());
+        let shares = |acme: &Acme| settings.domains.iter().any(|name| acme.serves(name));
+        let found = issued.find(|each| shares(&each.acme))?;
+        Some(found.acme.current())
     }
 
     pub(crate) fn challenges(&self) -> Arc<Challenges> {
@@ -159,6 +169,7 @@ impl Acme {
         settings: &model::Acme,
         challenges: Arc<Challenges>,
         metrics: TlsMetrics,
+        before: Option<Certificate>,
     ) -> Result<Self, AcmeError> {
         let unusable = |error| AcmeError::Cache(settings.cache.clone(), error);
         let cache = Cache::open(settings).map_err(unusable)?;
@@ -167,8 +178,8 @@ impl Acme {
             None
         });
         let issued = kept.is_some();
-        let current = match kept {
-            Some(kept) => kept,
+        let current = match kept.or(before) {
+            Some(certificate) => certificate,
             None => order::placeholder(&settings.domains).map_err(AcmeError::Placeholder)?,
         };
         let this = Self {
@@ -191,7 +202,8 @@ impl Acme {
         self.settings.domains.iter().any(|domain| domain == name)
     }
 
-    /// What clients are shown: until the first is issued, a self-signed one.
+    /// What clients are shown: until the first is issued, one from before or a
+    /// self-signed one.
     pub(crate) fn certificate(&self) -> Arc<CertifiedKey> {
         self.current().key
     }
@@ -201,11 +213,15 @@ impl Acme {
         self.challenges.certificate(name)
     }
 
+    fn is_issued(&self) -> bool {
+        self.issued.load(Ordering::Relaxed)
+    }
+
     fn complaint(&self) -> Option<String> {
         let names = self.settings.domains.join(", ");
-        if !self.issued.load(Ordering::Relaxed) {
+        if !self.is_issued() {
             return Some(format!(
-                "certificate for {names}: not issued yet, a self-signed one stands in"
+                "certificate for {names}: not issued yet, another one stands in"
             ));
         }
         let expired = self.current().not_after <= now();
@@ -234,7 +250,7 @@ impl Acme {
     /// Waits until the current certificate should be replaced. Not to the
     /// second, so that what was issued together is not renewed together.
     async fn until_due(&self) {
-        if !self.issued.load(Ordering::Relaxed) {
+        if !self.is_issued() {
             return;
         }
         let due = schedule::due(&self.current(), fastrand::f64());
@@ -282,10 +298,7 @@ impl Acme {
     }
 
     fn report(&self) {
-        if let (true, Some(first)) = (
-            self.issued.load(Ordering::Relaxed),
-            self.settings.domains.first(),
-        ) {
+        if let (true, Some(first)) = (self.is_issued(), self.settings.domains.first()) {
             let name = format!("acme:{first}");
             self.metrics.expires(&name, self.current().not_after);
         }

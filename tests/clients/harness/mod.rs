@@ -21,4 +21,4 @@ pub(crate) use scripted::Scripted;
 
 /// Far beyond what any step takes on a busy machine: reached only when what is
 /// awaited will never come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);

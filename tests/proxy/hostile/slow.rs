@@ -5,9 +5,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::{LIMIT, rest};
+use crate::authority::Authority;
 use crate::feed::{Feed, PATIENCE, Reader, all_get_the_next, readers};
 use crate::harness::{Proxy, listener};
-use crate::tls::Authority;
 
 /// How many of them.
 const MANY: usize = 200;

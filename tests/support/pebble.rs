@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 
+use crate::authority::{Authority, connect_as, send};
 use crate::patience::eventually;
-use crate::tls::{Authority, connect_as, send};
 
 const MISSING: &str = "pebble is not installed; tests/run --install does that";
 
