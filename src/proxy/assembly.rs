@@ -15,10 +15,10 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
-use super::access::{Access, AccessError, Policy};
+use super::access::{Access, AccessError, Jwks, Policy};
 use super::acme::{AcmeError, Acmes};
 use super::admin::Admin;
-use super::admission::{Admission, ClientBody, RouteGate};
+use super::admission::{Admission, ClientBody, Rates, RouteGate, Who};
 use super::balance::{Balance, Mover, Rules, Server as Backend};
 use super::config::Config;
 use super::config::model::{self, Upstream};
@@ -27,6 +27,7 @@ use super::forward::{Dial, Forward, TrustError};
 use super::greeting::Greeting;
 use super::health::{Care, Check};
 use super::journal;
+use super::kept::Kept;
 use super::listener::BindError;
 use super::metrics::Metrics;
 use super::router::{Route, Router};
@@ -52,6 +53,17 @@ pub(crate) struct Assembly {
     upstreams: BTreeMap<String, Arc<Connected>>,
     /// By the route's name. Of routes with the same, only the first is reached.
     targets: BTreeMap<String, Leading>,
+    kept: Memory,
+}
+
+/// What was learned while a configuration was in force, and holds for the next
+/// one.
+#[derive(Debug, Default)]
+struct Memory {
+    /// By their URL.
+    issuers: Kept<Jwks>,
+    /// By the route's name and the limit.
+    rates: Kept<Arc<Rates<Who>>>,
 }
 
 /// What is to take the place of what is there.
@@ -64,6 +76,7 @@ pub(crate) struct Plan {
     /// Where targets that stay are to lead.
     leads: Vec<(Leading, Forwarding)>,
     routes: Vec<Route>,
+    kept: Memory,
 }
 
 /// An upstream, and what is known about its servers.
@@ -117,6 +130,7 @@ impl Assembly {
             metrics,
             upstreams: BTreeMap::new(),
             targets: BTreeMap::new(),
+            kept: Memory::default(),
         };
         let plan = assembly.plan(config)?;
         assembly.adopt(plan);
@@ -135,6 +149,7 @@ impl Assembly {
             targets: BTreeMap::new(),
             leads: Vec::new(),
             routes: Vec::with_capacity(config.routes.len()),
+            kept: self.kept.next(),
         };
         for (name, settings) in &config.upstreams {
             let connected = self.connected(name, settings)?;
@@ -158,10 +173,13 @@ impl Assembly {
                 .name(&name)
                 .observer(self.metrics.route(&route.path));
             let admission = Arc::clone(&plan.admission);
-            let gate = RouteGate::new(admission, self.engine.clone(), route);
+            let rates = &mut plan.kept.rates;
+            let gate = RouteGate::new(admission, self.engine.clone(), route, &name, rates);
             let service = layer.layer(target.clone());
             let counted = Arc::new(self.metrics.access(&route.path));
-            let access = Access::new(route, Arc::clone(&counted)).map_err(AssemblyError::Access)?;
+            let issuers = &mut plan.kept.issuers;
+            let access = Access::new(route, Arc::clone(&counted), issuers);
+            let access = access.map_err(AssemblyError::Access)?;
             let new = Route::new(route, gate, service, target.clone());
             plan.routes
                 .push(new.with_access(access, Policy::new(route, counted)));
@@ -219,6 +237,7 @@ impl Assembly {
         }
         self.router.replace(plan.routes);
         self.targets = plan.targets;
+        self.kept = plan.kept.settled();
         let before = std::mem::replace(&mut self.upstreams, plan.upstreams);
         for (upstream, server) in servers(&before) {
             if !servers(&self.upstreams).any(|kept| kept == (upstream, server)) {
@@ -245,6 +264,23 @@ impl Assembly {
                 tokio::spawn(care.run(connected.stop.clone()));
             }
         }
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    fn next(&self) -> Self {
+        Self {
+            issuers: self.issuers.next(),
+            rates: self.rates.next(),
+        }
+    }
+
+    fn settled(mut self) -> Self {
+        self.issuers.settle();
+        self.rates.settle();
+        self
     }
 }
 
