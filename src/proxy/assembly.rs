@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::io::Error as IoError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -188,17 +187,16 @@ impl Assembly {
         Ok(plan)
     }
 
-    /// An upstream that stays as it is keeps its connections, its servers'
-    /// health and its checks.
+    /// An upstream that stays as it is keeps its connections and its checks.
+    /// Servers that stay are the same in one that changes: their streams, and
+    /// what is known of them.
     fn connected(&self, name: &str, settings: &Upstream) -> Result<Arc<Connected>, AssemblyError> {
         let kept = self.upstreams.get(name);
         match kept {
             Some(kept) if kept.settings == *settings => Ok(Arc::clone(kept)),
             _ => {
-                let connected = Connected::new(name, settings, &self.metrics)?;
-                if let Some(kept) = kept {
-                    connected.inherit(kept);
-                }
+                let before = kept.map(|kept| &*kept.balance);
+                let connected = Connected::new(name, settings, before, &self.metrics)?;
                 Ok(Arc::new(connected))
             }
         }
@@ -261,6 +259,7 @@ impl Assembly {
         for connected in self.upstreams.values() {
             let care = connected.care.lock();
             if let Some(care) = care.unwrap_or_else(PoisonError::into_inner).take() {
+                care.begin();
                 tokio::spawn(care.run(connected.stop.clone()));
             }
         }
@@ -305,8 +304,13 @@ fn name(route: &model::Route) -> String {
 // === impl Connected ===
 
 impl Connected {
-    fn new(name: &str, settings: &Upstream, metrics: &Metrics) -> Result<Self, AssemblyError> {
-        let (balance, dial) = connect(name, settings, metrics)?;
+    fn new(
+        name: &str,
+        settings: &Upstream,
+        before: Option<&Balance>,
+        metrics: &Metrics,
+    ) -> Result<Self, AssemblyError> {
+        let (balance, dial) = connect(name, settings, before, metrics)?;
         let care = care(name, settings, &balance, &dial, metrics)?;
         Ok(Self {
             forward: Forward::new(
@@ -322,24 +326,6 @@ impl Connected {
             stop: CancellationToken::new(),
         })
     }
-
-    /// Takes over what is known about servers that stay. With no checks nobody
-    /// would ever find that one is back.
-    fn inherit(&self, before: &Self) {
-        let now = Instant::now();
-        for server in self.balance.servers() {
-            let same = before.balance.servers().iter().find(|old| {
-                old.scheme() == server.scheme() && old.authority() == server.authority()
-            });
-            let Some(same) = same else { continue };
-            if same.is_drained() {
-                self.balance.set_drained(server, true, now);
-            }
-            if self.settings.health_check.is_some() && !same.is_healthy() {
-                self.balance.set_healthy(server, false, now);
-            }
-        }
-    }
 }
 
 impl Drop for Connected {
@@ -351,14 +337,19 @@ impl Drop for Connected {
 pub(crate) fn connect(
     name: &str,
     upstream: &Upstream,
+    before: Option<&Balance>,
     metrics: &Metrics,
 ) -> Result<(Arc<Balance>, Dial), AssemblyError> {
     let invalid = || AssemblyError::InvalidUpstream(name.to_owned());
     let mut servers = Vec::new();
     for uri in &upstream.servers {
+        if let Some(kept) = before.and_then(|before| before.server_at(uri)) {
+            servers.push(Arc::clone(kept));
+            continue;
+        }
         let label = uri.authority().ok_or_else(invalid)?;
         let metrics = metrics.server(name, label.as_str());
-        servers.push(Backend::new(uri, metrics).ok_or_else(invalid)?);
+        servers.push(Arc::new(Backend::new(uri, metrics).ok_or_else(invalid)?));
     }
     let rules = Rules {
         policy: upstream.balance,
@@ -370,7 +361,11 @@ pub(crate) fn connect(
         TrustError::Roots(error) => AssemblyError::Roots(error),
         TrustError::File(..) => AssemblyError::UpstreamTls(format!("upstream {name}: {error}")),
     })?;
-    Ok((Arc::new(Balance::new(rules, servers)), dial))
+    let mut balance = Balance::new(rules, servers);
+    if let Some(before) = before {
+        balance = balance.after(before);
+    }
+    Ok((Arc::new(balance), dial))
 }
 
 fn care(
@@ -391,6 +386,7 @@ fn care(
             Arc::clone(server),
             upstream.move_streams,
             moved,
+            upstream.health_check.is_some(),
         )
     };
     let servers = balance.servers();
@@ -399,10 +395,6 @@ fn care(
         settings.flat_map(|settings| servers.iter().map(move |server| (settings, server)));
     Ok(Care {
         checks: checked.map(check).collect::<Result<_, _>>()?,
-        movers: match servers {
-            // There is nowhere to move to.
-            [_] => Vec::new(),
-            servers => servers.iter().map(mover).collect(),
-        },
+        movers: servers.iter().map(mover).collect(),
     })
 }

@@ -234,7 +234,7 @@ where
             // Such a one is passed on as it is, and not asked for again.
             && !is_encoded(&parts.headers);
         let guest = moves.then(|| self.balance.welcome(lease.server()));
-        let body = ForwardBody::new(answer, &self.name, lease, guest.flatten());
+        let body = ForwardBody::new(answer, &self.name, lease, guest);
         let mut response = Response::new(body);
         // The extensions stay behind: a stream may last for days, and nobody
         // asks it for the details of its connection.
