@@ -22,7 +22,7 @@ use super::balance::{Balance, Mover, Rules, Server as Backend};
 use super::config::Config;
 use super::config::model::{self, Upstream};
 use super::entrance;
-use super::forward::{Dial, Forward, TrustError};
+use super::forward::{Dial, Forward, TrustError, fingerprint};
 use super::greeting::Greeting;
 use super::health::{Care, Check};
 use super::journal;
@@ -82,6 +82,8 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 struct Connected {
     settings: Upstream,
+    /// Of the files that `settings.tls` names.
+    files: [u8; 32],
     balance: Arc<Balance>,
     forward: Forwarding,
     /// Until it has begun.
@@ -192,11 +194,15 @@ impl Assembly {
     /// what is known of them.
     fn connected(&self, name: &str, settings: &Upstream) -> Result<Arc<Connected>, AssemblyError> {
         let kept = self.upstreams.get(name);
+        // Before they are read: what is written in between is seen next time.
+        let files = fingerprint(settings.tls.as_ref());
         match kept {
-            Some(kept) if kept.settings == *settings => Ok(Arc::clone(kept)),
+            Some(kept) if kept.settings == *settings && kept.files == files => {
+                Ok(Arc::clone(kept))
+            }
             _ => {
                 let before = kept.map(|kept| &*kept.balance);
-                let connected = Connected::new(name, settings, before, &self.metrics)?;
+                let connected = Connected::new(name, settings, files, before, &self.metrics)?;
                 Ok(Arc::new(connected))
             }
         }
@@ -307,6 +313,7 @@ impl Connected {
     fn new(
         name: &str,
         settings: &Upstream,
+        files: [u8; 32],
         before: Option<&Balance>,
         metrics: &Metrics,
     ) -> Result<Self, AssemblyError> {
@@ -321,6 +328,7 @@ impl Connected {
                 metrics.upstream(name),
             ),
             settings: settings.clone(),
+            files,
             balance,
             care: Mutex::new(Some(care)),
             stop: CancellationToken::new(),

@@ -51,7 +51,7 @@ pub(crate) use self::headers::{forwarded, strip_named};
 use self::lent::Lent;
 use self::multiplex::{Multiplex, Way};
 pub use self::trust::TrustError;
-pub(crate) use self::trust::client_tls;
+pub(crate) use self::trust::{client_tls, fingerprint};
 pub(crate) use self::tunnel::{Tunnel, Upgrading};
 use super::balance::{Affinity, Balance, Lease, NoServer, Server};
 use super::config::model;
