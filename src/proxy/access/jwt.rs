@@ -77,7 +77,7 @@ impl Jwt {
                     .map_err(|why| AccessError::Key(named(key, &why)))?,
             })
         };
-        let mut issuer = |url: &Uri| issuers.get(url.to_string(), || Jwks::new(url));
+        let issuer = |url: &Uri| issuers.get(url.to_string(), || Jwks::new(url));
         let principal = sse
             .principal
             .iter()
