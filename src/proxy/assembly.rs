@@ -197,9 +197,7 @@ impl Assembly {
         // Before they are read: what is written in between is seen next time.
         let files = fingerprint(settings.tls.as_ref());
         match kept {
-            Some(kept) if kept.settings == *settings && kept.files == files => {
-                Ok(Arc::clone(kept))
-            }
+            Some(kept) if kept.settings == *settings && kept.files == files => Ok(Arc::clone(kept)),
             _ => {
                 let before = kept.map(|kept| &*kept.balance);
                 let connected = Connected::new(name, settings, files, before, &self.metrics)?;
@@ -254,7 +252,19 @@ impl Assembly {
         self.admission.store(plan.admission);
         self.rules.store(plan.rules);
         self.admin.certify(plan.acmes.clone());
-        self.acmes = plan.acmes;
+        let acmes = std::mem::replace(&mut self.acmes, plan.acmes);
+        acmes.leave_to(&self.acmes);
+    }
+
+    /// Shows nothing of the servers of a configuration that was refused.
+    pub(crate) fn refuse(&self, config: &Config) {
+        for (name, upstream) in &config.upstreams {
+            for label in labels(upstream) {
+                if !servers(&self.upstreams).any(|kept| kept == (name, label)) {
+                    self.metrics.server_gone(name, label);
+                }
+            }
+        }
     }
 
     /// Begins the health checks that have not begun, and the care of
@@ -292,10 +302,14 @@ impl Memory {
 /// Every server by its upstream's name and its own.
 fn servers(upstreams: &BTreeMap<String, Arc<Connected>>) -> impl Iterator<Item = (&str, &str)> {
     upstreams.iter().flat_map(|(name, connected)| {
-        let servers = connected.settings.servers.iter();
-        let labels = servers.filter_map(|uri| uri.authority());
-        labels.map(|label| (name.as_str(), label.as_str()))
+        labels(&connected.settings).map(|label| (name.as_str(), label))
     })
+}
+
+/// What servers are called in metrics.
+fn labels(upstream: &Upstream) -> impl Iterator<Item = &str> {
+    let servers = upstream.servers.iter();
+    servers.filter_map(|uri| Some(uri.authority()?.as_str()))
 }
 
 /// What a route is known by after a restart, after a reload, and to other
