@@ -9,24 +9,24 @@
 use std::collections::BTreeMap;
 use std::io::Error as IoError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 
-use super::access::{Access, AccessError, Policy};
+use super::access::{Access, AccessError, Jwks, Policy};
 use super::acme::{AcmeError, Acmes};
 use super::admin::Admin;
-use super::admission::{Admission, ClientBody, RouteGate};
+use super::admission::{Admission, ClientBody, Rates, RouteGate, Who};
 use super::balance::{Balance, Mover, Rules, Server as Backend};
 use super::config::Config;
 use super::config::model::{self, Upstream};
 use super::entrance;
-use super::forward::{Dial, Forward, TrustError};
+use super::forward::{Dial, Forward, TrustError, fingerprint};
 use super::greeting::Greeting;
 use super::health::{Care, Check};
 use super::journal;
+use super::kept::Kept;
 use super::listener::BindError;
 use super::metrics::Metrics;
 use super::router::{Route, Router};
@@ -52,6 +52,17 @@ pub(crate) struct Assembly {
     upstreams: BTreeMap<String, Arc<Connected>>,
     /// By the route's name. Of routes with the same, only the first is reached.
     targets: BTreeMap<String, Leading>,
+    kept: Memory,
+}
+
+/// What was learned while a configuration was in force, and holds for the next
+/// one.
+#[derive(Debug, Default)]
+struct Memory {
+    /// By their URL.
+    issuers: Kept<Jwks>,
+    /// By the route's name and the limit.
+    rates: Kept<Arc<Rates<Who>>>,
 }
 
 /// What is to take the place of what is there.
@@ -64,12 +75,15 @@ pub(crate) struct Plan {
     /// Where targets that stay are to lead.
     leads: Vec<(Leading, Forwarding)>,
     routes: Vec<Route>,
+    kept: Memory,
 }
 
 /// An upstream, and what is known about its servers.
 #[derive(Debug)]
 struct Connected {
     settings: Upstream,
+    /// Of the files that `settings.tls` names.
+    files: [u8; 32],
     balance: Arc<Balance>,
     forward: Forwarding,
     /// Until it has begun.
@@ -117,6 +131,7 @@ impl Assembly {
             metrics,
             upstreams: BTreeMap::new(),
             targets: BTreeMap::new(),
+            kept: Memory::default(),
         };
         let plan = assembly.plan(config)?;
         assembly.adopt(plan);
@@ -135,6 +150,7 @@ impl Assembly {
             targets: BTreeMap::new(),
             leads: Vec::new(),
             routes: Vec::with_capacity(config.routes.len()),
+            kept: self.kept.next(),
         };
         for (name, settings) in &config.upstreams {
             let connected = self.connected(name, settings)?;
@@ -158,10 +174,13 @@ impl Assembly {
                 .name(&name)
                 .observer(self.metrics.route(&route.path));
             let admission = Arc::clone(&plan.admission);
-            let gate = RouteGate::new(admission, self.engine.clone(), route);
+            let rates = &mut plan.kept.rates;
+            let gate = RouteGate::new(admission, self.engine.clone(), route, &name, rates);
             let service = layer.layer(target.clone());
             let counted = Arc::new(self.metrics.access(&route.path));
-            let access = Access::new(route, Arc::clone(&counted)).map_err(AssemblyError::Access)?;
+            let issuers = &mut plan.kept.issuers;
+            let access = Access::new(route, Arc::clone(&counted), issuers);
+            let access = access.map_err(AssemblyError::Access)?;
             let new = Route::new(route, gate, service, target.clone());
             plan.routes
                 .push(new.with_access(access, Policy::new(route, counted)));
@@ -170,17 +189,18 @@ impl Assembly {
         Ok(plan)
     }
 
-    /// An upstream that stays as it is keeps its connections, its servers'
-    /// health and its checks.
+    /// An upstream that stays as it is keeps its connections and its checks.
+    /// Servers that stay are the same in one that changes: their streams, and
+    /// what is known of them.
     fn connected(&self, name: &str, settings: &Upstream) -> Result<Arc<Connected>, AssemblyError> {
         let kept = self.upstreams.get(name);
+        // Before they are read: what is written in between is seen next time.
+        let files = fingerprint(settings.tls.as_ref());
         match kept {
-            Some(kept) if kept.settings == *settings => Ok(Arc::clone(kept)),
+            Some(kept) if kept.settings == *settings && kept.files == files => Ok(Arc::clone(kept)),
             _ => {
-                let connected = Connected::new(name, settings, &self.metrics)?;
-                if let Some(kept) = kept {
-                    connected.inherit(kept);
-                }
+                let before = kept.map(|kept| &*kept.balance);
+                let connected = Connected::new(name, settings, files, before, &self.metrics)?;
                 Ok(Arc::new(connected))
             }
         }
@@ -219,6 +239,7 @@ impl Assembly {
         }
         self.router.replace(plan.routes);
         self.targets = plan.targets;
+        self.kept = plan.kept.settled();
         let before = std::mem::replace(&mut self.upstreams, plan.upstreams);
         for (upstream, server) in servers(&before) {
             if !servers(&self.upstreams).any(|kept| kept == (upstream, server)) {
@@ -231,7 +252,19 @@ impl Assembly {
         self.admission.store(plan.admission);
         self.rules.store(plan.rules);
         self.admin.certify(plan.acmes.clone());
-        self.acmes = plan.acmes;
+        let acmes = std::mem::replace(&mut self.acmes, plan.acmes);
+        acmes.leave_to(&self.acmes);
+    }
+
+    /// Shows nothing of the servers of a configuration that was refused.
+    pub(crate) fn refuse(&self, config: &Config) {
+        for (name, upstream) in &config.upstreams {
+            for label in labels(upstream) {
+                if !servers(&self.upstreams).any(|kept| kept == (name, label)) {
+                    self.metrics.server_gone(name, label);
+                }
+            }
+        }
     }
 
     /// Begins the health checks that have not begun, and the care of
@@ -242,19 +275,41 @@ impl Assembly {
         for connected in self.upstreams.values() {
             let care = connected.care.lock();
             if let Some(care) = care.unwrap_or_else(PoisonError::into_inner).take() {
+                care.begin();
                 tokio::spawn(care.run(connected.stop.clone()));
             }
         }
     }
 }
 
+// === impl Memory ===
+
+impl Memory {
+    fn next(&self) -> Self {
+        Self {
+            issuers: self.issuers.next(),
+            rates: self.rates.next(),
+        }
+    }
+
+    fn settled(mut self) -> Self {
+        self.issuers.settle();
+        self.rates.settle();
+        self
+    }
+}
+
 /// Every server by its upstream's name and its own.
 fn servers(upstreams: &BTreeMap<String, Arc<Connected>>) -> impl Iterator<Item = (&str, &str)> {
     upstreams.iter().flat_map(|(name, connected)| {
-        let servers = connected.settings.servers.iter();
-        let labels = servers.filter_map(|uri| uri.authority());
-        labels.map(|label| (name.as_str(), label.as_str()))
+        labels(&connected.settings).map(|label| (name.as_str(), label))
     })
+}
+
+/// What servers are called in metrics.
+fn labels(upstream: &Upstream) -> impl Iterator<Item = &str> {
+    let servers = upstream.servers.iter();
+    servers.filter_map(|uri| Some(uri.authority()?.as_str()))
 }
 
 /// What a route is known by after a restart, after a reload, and to other
@@ -269,8 +324,14 @@ fn name(route: &model::Route) -> String {
 // === impl Connected ===
 
 impl Connected {
-    fn new(name: &str, settings: &Upstream, metrics: &Metrics) -> Result<Self, AssemblyError> {
-        let (balance, dial) = connect(name, settings, metrics)?;
+    fn new(
+        name: &str,
+        settings: &Upstream,
+        files: [u8; 32],
+        before: Option<&Balance>,
+        metrics: &Metrics,
+    ) -> Result<Self, AssemblyError> {
+        let (balance, dial) = connect(name, settings, before, metrics)?;
         let care = care(name, settings, &balance, &dial, metrics)?;
         Ok(Self {
             forward: Forward::new(
@@ -281,28 +342,11 @@ impl Connected {
                 metrics.upstream(name),
             ),
             settings: settings.clone(),
+            files,
             balance,
             care: Mutex::new(Some(care)),
             stop: CancellationToken::new(),
         })
-    }
-
-    /// Takes over what is known about servers that stay. With no checks nobody
-    /// would ever find that one is back.
-    fn inherit(&self, before: &Self) {
-        let now = Instant::now();
-        for server in self.balance.servers() {
-            let same = before.balance.servers().iter().find(|old| {
-                old.scheme() == server.scheme() && old.authority() == server.authority()
-            });
-            let Some(same) = same else { continue };
-            if same.is_drained() {
-                self.balance.set_drained(server, true, now);
-            }
-            if self.settings.health_check.is_some() && !same.is_healthy() {
-                self.balance.set_healthy(server, false, now);
-            }
-        }
     }
 }
 
@@ -315,14 +359,19 @@ impl Drop for Connected {
 pub(crate) fn connect(
     name: &str,
     upstream: &Upstream,
+    before: Option<&Balance>,
     metrics: &Metrics,
 ) -> Result<(Arc<Balance>, Dial), AssemblyError> {
     let invalid = || AssemblyError::InvalidUpstream(name.to_owned());
     let mut servers = Vec::new();
     for uri in &upstream.servers {
+        if let Some(kept) = before.and_then(|before| before.server_at(uri)) {
+            servers.push(Arc::clone(kept));
+            continue;
+        }
         let label = uri.authority().ok_or_else(invalid)?;
         let metrics = metrics.server(name, label.as_str());
-        servers.push(Backend::new(uri, metrics).ok_or_else(invalid)?);
+        servers.push(Arc::new(Backend::new(uri, metrics).ok_or_else(invalid)?));
     }
     let rules = Rules {
         policy: upstream.balance,
@@ -334,7 +383,11 @@ pub(crate) fn connect(
         TrustError::Roots(error) => AssemblyError::Roots(error),
         TrustError::File(..) => AssemblyError::UpstreamTls(format!("upstream {name}: {error}")),
     })?;
-    Ok((Arc::new(Balance::new(rules, servers)), dial))
+    let mut balance = Balance::new(rules, servers);
+    if let Some(before) = before {
+        balance = balance.after(before);
+    }
+    Ok((Arc::new(balance), dial))
 }
 
 fn care(
@@ -355,6 +408,7 @@ fn care(
             Arc::clone(server),
             upstream.move_streams,
             moved,
+            upstream.health_check.is_some(),
         )
     };
     let servers = balance.servers();
@@ -363,10 +417,6 @@ fn care(
         settings.flat_map(|settings| servers.iter().map(move |server| (settings, server)));
     Ok(Care {
         checks: checked.map(check).collect::<Result<_, _>>()?,
-        movers: match servers {
-            // There is nowhere to move to.
-            [_] => Vec::new(),
-            servers => servers.iter().map(mover).collect(),
-        },
+        movers: servers.iter().map(mover).collect(),
     })
 }

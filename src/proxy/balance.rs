@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::Uri;
 use tokio::sync::watch;
 
 pub use self::affinity::Affinity;
@@ -70,15 +71,31 @@ pub enum NoServer {
 // === impl Balance ===
 
 impl Balance {
-    /// A balance over `servers`, all of them taken for healthy.
-    pub fn new(rules: Rules, servers: Vec<Server>) -> Self {
+    /// A balance over `servers`, with what is known of them.
+    pub fn new(rules: Rules, servers: Vec<Arc<Server>>) -> Self {
         Self {
             rules,
-            servers: servers.into_iter().map(Arc::new).collect(),
+            servers,
             turn: AtomicUsize::new(0),
             ejecting: Mutex::new(()),
             changes: watch::Sender::new(()),
         }
+    }
+
+    /// Takes the place of another, some of whose servers it has. What befalls
+    /// these by requests and checks of before is told here, too.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        self.changes = before.changes.clone();
+        self
+    }
+
+    /// The server at the scheme and authority of `uri`.
+    pub fn server_at(&self, uri: &Uri) -> Option<&Arc<Server>> {
+        let mut servers = self.servers.iter();
+        servers.find(|server| {
+            uri.scheme() == Some(server.scheme()) && uri.authority() == Some(server.authority())
+        })
     }
 
     /// All servers, in the order of the configuration.
@@ -221,18 +238,15 @@ impl Balance {
         others.any(|other| other.is_up(now))
     }
 
-    /// A place for a live stream that may go on elsewhere; `None` if there is no
-    /// elsewhere.
-    pub fn welcome(&self, server: &Server) -> Option<Guest> {
-        if self.servers.len() < 2 {
-            return None;
-        }
+    /// A place for a live stream that may go on elsewhere, if only once there is
+    /// an elsewhere.
+    pub fn welcome(&self, server: &Server) -> Guest {
         let guest = server.guests.enter();
         if !server.is_up(Instant::now()) {
             // It went down while this one was on its way.
             self.changes.send_replace(());
         }
-        Some(guest)
+        guest
     }
 
     /// Told whenever a server goes down or comes up, the end of an ejection

@@ -43,13 +43,18 @@ impl Greeting {
         })
     }
 
-    /// Another takes its place.
-    pub(crate) fn leave_to(&self, next: &Self) {
+    /// It is in force: how long its certificates last is to be seen.
+    pub(crate) fn report(&self) {
+        if let Some(tls) = &self.tls {
+            tls.report();
+        }
+    }
+
+    /// It is in force no more. Others that have the same certificates have to
+    /// report them again.
+    pub(crate) fn retire(&self) {
         if let Some(tls) = &self.tls {
             tls.retire();
-        }
-        if let Some(tls) = &next.tls {
-            tls.report();
         }
     }
 }

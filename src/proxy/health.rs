@@ -24,7 +24,7 @@ use super::forward::Dial;
 pub struct Care {
     /// Of its servers, if they are checked.
     pub checks: Vec<Check>,
-    /// One per server, if there are several.
+    /// One per server. Where there is only one, it shows whether that is up.
     pub movers: Vec<Mover>,
 }
 
@@ -48,6 +48,14 @@ struct Tally {
 }
 
 impl Care {
+    /// Shows what is known of the servers before anything is done.
+    pub fn begin(&self) {
+        let now = Instant::now();
+        for mover in &self.movers {
+            mover.show(now);
+        }
+    }
+
     /// Cares until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let checks = join_all(self.checks.iter().map(Check::repeat));

@@ -37,6 +37,7 @@ pub mod health;
 pub mod inherited;
 pub mod io;
 mod journal;
+mod kept;
 mod listener;
 pub mod logging;
 pub mod manual;

@@ -134,6 +134,7 @@ impl Serving {
             let station = serving.station(settings, listener);
             serving.stations.push(station);
         }
+        serving.report();
         serving.note(&serving.config);
         serving
     }
@@ -162,7 +163,10 @@ impl Serving {
         let log = self.register.prepare(operations.access_log.as_ref());
         let log = log.map_err(|error| ReloadError(Cause::Bind(BindError::access_log(error))))?;
         let prepared = self.prepare(&config);
-        let (plan, changes) = prepared.map_err(|error| ReloadError(Cause::Bind(error)))?;
+        let (plan, changes) = prepared.map_err(|error| {
+            self.assembly.refuse(&config);
+            ReloadError(Cause::Bind(error))
+        })?;
 
         // Opened anew in any case: the file may have been moved away.
         self.register.replace(operations, log);
@@ -196,6 +200,14 @@ impl Serving {
         }
         for station in stations.into_iter().flatten() {
             self.close(&station, config.drain.deadline);
+        }
+        self.report();
+    }
+
+    /// Says how long the certificates of all stations last.
+    fn report(&self) {
+        for station in &self.stations {
+            station.greeting.load().report();
         }
     }
 
@@ -246,6 +258,7 @@ impl Serving {
     fn close(&mut self, station: &Station, deadline: Duration) {
         let address = station.settings.address;
         tracing::info!(%address, ?deadline, "no longer listening; connections are drained");
+        station.greeting.load().retire();
         station.phases.announce(Phase::Draining);
         self.closed.retain(|phases| phases.watched() > 0);
         self.closed.push(Arc::clone(&station.phases));
@@ -311,8 +324,7 @@ enum Change {
 
 impl Station {
     fn changed(mut self, settings: &model::Listener, greeting: Greeting) -> Self {
-        let next = Arc::new(greeting);
-        self.greeting.swap(Arc::clone(&next)).leave_to(&next);
+        self.greeting.swap(Arc::new(greeting)).retire();
         self.settings = settings.clone();
         self
     }

@@ -308,6 +308,36 @@ async fn an_operator_drains_a_server_and_has_it_back() {
     assert_eq!(streams(&a, "/events"), here + 1);
 }
 
+/// Whoever was a guest of a server before a reload still is afterwards.
+async fn drained_after_reload(from: Config, to: Config, a: &Upstream) {
+    let proxy = Proxy::start(from).await;
+    let (mut client, mut seen) = (open(proxy.addr, get("/events")).await, String::new());
+    until(&mut client, &mut seen, "data: a\n").await;
+    proxy.control.reload(to).await.unwrap();
+    let drain = format!("/drain?upstream=app&server={}", a.addr());
+    assert_eq!(post(&proxy, &drain).await.0, 200);
+    until(&mut client, &mut seen, "data: b\n").await;
+    moved(&proxy, 1).await;
+}
+
+#[tokio::test]
+async fn streams_from_before_a_reload_move_after_it() {
+    let ((a, _), (b, _)) = (backend("a").await, backend("b").await);
+    let mut before = checked(&[a.url(), b.url()]);
+    before.upstreams.get_mut("app").unwrap().health_check = None;
+    let mut after = before.clone();
+    after.upstreams.get_mut("app").unwrap().slow_start = Duration::from_millis(1);
+    drained_after_reload(before, after, &a).await;
+}
+
+#[tokio::test]
+async fn streams_of_a_server_that_was_alone_move_to_one_that_is_added() {
+    let ((a, _), (b, _)) = (backend("a").await, backend("b").await);
+    let alone = checked(&[a.url()]);
+    let both = checked(&[a.url(), b.url()]);
+    drained_after_reload(alone, both, &a).await;
+}
+
 #[tokio::test]
 async fn only_operators_drain_and_only_what_there_is() {
     let (a, _) = backend("a").await;

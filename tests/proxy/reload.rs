@@ -215,7 +215,15 @@ async fn what_cannot_be_had_or_changed_is_refused_whole() {
             .find(|line| line.starts_with("sse_config_info{"));
         line.unwrap().to_owned()
     };
-    assert_eq!(info(&metrics(&proxy).await), info(&before));
+    let refused = metrics(&proxy).await;
+    assert_eq!(info(&refused), info(&before));
+    let unknown = other.addr().to_string();
+    assert!(!refused.contains(&unknown), "{refused}");
+    let up = format!(
+        "sse_server_up{{upstream=\"app\",server=\"{}\"}} 1",
+        app.addr()
+    );
+    assert!(refused.contains(&up), "{refused}");
 
     proxy.control.reload(config(&[other.url()])).await.unwrap();
     assert_ne!(info(&metrics(&proxy).await), info(&before));
@@ -296,6 +304,51 @@ async fn connect(
     TlsConnector::from(Arc::new(client))
         .connect(name, stream)
         .await
+}
+
+#[tokio::test]
+async fn only_certificates_in_force_are_said_to_expire() {
+    let authority = Authority::new("reload-expiry");
+    let (app, _keep) = named("app").await;
+    let mut config = config(&[app.url()]);
+    let of = |name: &str| {
+        let files = authority.write(name, &["localhost"]);
+        let label = format!("{{certificate=\"{}\"}}", files.certificate.display());
+        (Tls::of(files.certificate, files.private_key), label)
+    };
+    let ((shared, shared_label), (own, own_label)) = (of("shared"), of("own"));
+    config.listeners.push(listener(Some(shared.clone())));
+    config.listeners[1].address = free();
+    let proxy = Proxy::start(config.clone()).await;
+    let shown = async |label: &str| {
+        let name = format!("sse_certificate_expiry_seconds{label}");
+        metrics(&proxy).await.contains(&name)
+    };
+    assert!(shown(&shared_label).await);
+
+    let mut next = config.clone();
+    for tls in [shared, own] {
+        next.listeners.push(listener(Some(tls)));
+        next.listeners.last_mut().unwrap().address = free();
+    }
+    let mut impossible = next.clone();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    impossible.listeners.push(listener(None));
+    impossible.listeners[4].address = taken.local_addr().unwrap();
+    proxy.control.reload(impossible).await.unwrap_err();
+    assert!(!shown(&own_label).await, "refused");
+
+    proxy.control.reload(next.clone()).await.unwrap();
+    assert!(shown(&own_label).await);
+    // One of two listeners with the same certificate, and the only one.
+    next.listeners.truncate(3);
+    next.listeners.remove(1);
+    proxy.control.reload(next.clone()).await.unwrap();
+    assert!(!shown(&own_label).await, "closed");
+    assert!(shown(&shared_label).await);
+    next.listeners.truncate(1);
+    proxy.control.reload(next).await.unwrap();
+    assert!(!shown(&shared_label).await);
 }
 
 #[tokio::test]

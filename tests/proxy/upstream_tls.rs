@@ -248,3 +248,26 @@ async fn http2_is_not_spoken_to_who_does_not_agree() {
         (200, "localhost HTTP/2.0 app.example".into())
     );
 }
+
+#[tokio::test]
+async fn files_that_changed_are_read_by_a_reload() {
+    let (authority, stranger) = (Authority::new("renewed-ca"), Authority::new("other-ca"));
+    let server = server(&authority, "localhost", &[], None).await;
+    let file = authority.path("renewed.pem");
+    let tls = UpstreamTls {
+        ca: Some(file.clone()),
+        ..UpstreamTls::default()
+    };
+    std::fs::copy(authority.file(), &file).unwrap();
+    let config = with(&server, tls, Protocol::Http1);
+    let proxy = Proxy::start(config.clone()).await;
+    for (trusted, status) in [(&stranger, 502), (&authority, 200)] {
+        std::fs::copy(trusted.file(), &file).unwrap();
+        proxy.control.reload(config.clone()).await.unwrap();
+        assert_eq!(proxy.get("/").await.status, status);
+    }
+    std::fs::write(&file, "no certificate").unwrap();
+    let refused = proxy.control.reload(config).await.unwrap_err().to_string();
+    assert!(refused.contains("renewed.pem"), "{refused}");
+    assert_eq!(proxy.get("/").await.status, 200);
+}

@@ -35,7 +35,7 @@ const NO_KEYS: Duration = Duration::from_secs(1);
 /// Keys that are fetched when they are first needed, and again when one is not
 /// among them. Clones are one.
 #[derive(Clone)]
-pub(super) struct Jwks(Arc<Inner>);
+pub(crate) struct Jwks(Arc<Inner>);
 
 struct Inner {
     url: Uri,
@@ -50,6 +50,7 @@ struct State {
     /// `None` until they were had once.
     keys: Option<Arc<[Key]>>,
     fetched: Option<Instant>,
+    /// When the last attempt was over, in vain or not.
     tried: Option<Instant>,
 }
 
@@ -111,17 +112,19 @@ impl Jwks {
 }
 
 impl Inner {
-    /// Asks the issuer, unless that was done within `pause`.
+    /// Asks the issuer, unless that was done within `pause`. Whoever waited for
+    /// an attempt of somebody else takes what came of it: else all who wait for
+    /// an issuer that hangs would try one after the other.
     async fn refresh(&self, pause: Duration) {
+        let came = Instant::now();
         let _alone = self.asking.lock().await;
-        {
-            let mut state = self.state();
-            if state.tried.is_some_and(|at| at.elapsed() < pause) {
-                return;
-            }
-            state.tried = Some(Instant::now());
+        let done = |at: Instant| at >= came || at.elapsed() < pause;
+        if self.state().tried.is_some_and(done) {
+            return;
         }
-        match self.ask().await {
+        let asked = self.ask().await;
+        self.state().tried = Some(Instant::now());
+        match asked {
             Ok(keys) => {
                 tracing::info!(url = %self.url, keys = keys.len(), "fetched an issuer's keys");
                 let mut state = self.state();
@@ -312,6 +315,23 @@ mod tests {
         tokio::time::pause();
         tokio::time::advance(time).await;
         tokio::time::resume();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_wait_for_an_issuer_that_hangs_wait_for_one_attempt() {
+        // Connections are made by the kernel, and nobody ever answers.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let jwks = Jwks::new(&url.parse().unwrap()).unwrap();
+        let begun = Instant::now();
+        let waiting = (0..5).map(|_| jwks.keys(None, Algorithm::ES256));
+        let all = futures_util::future::join_all(waiting).await;
+        assert!(all.iter().all(Option::is_none));
+        assert!(begun.elapsed() < 2 * TIMEOUT, "{:?}", begun.elapsed());
+        // Whoever comes now is told at once.
+        let begun = Instant::now();
+        assert!(jwks.keys(None, Algorithm::ES256).await.is_none());
+        assert!(begun.elapsed() < NO_KEYS);
     }
 
     #[tokio::test]

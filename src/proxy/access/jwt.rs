@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Uri};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
@@ -15,6 +15,7 @@ use super::AccessError;
 use super::jwks::Jwks;
 use super::token::{Lack, Places, Token};
 use crate::proxy::config::model;
+use crate::proxy::kept::Kept;
 use crate::resume::Claims;
 use crate::resume::settings::{Credential, Mode, Settings};
 
@@ -61,7 +62,12 @@ pub(super) enum Rejection {
 }
 
 impl Jwt {
-    pub(super) fn new(jwt: &model::Jwt, sse: &Settings) -> Result<Self, AccessError> {
+    /// Keys of an issuer that is known already are not asked for again.
+    pub(super) fn new(
+        jwt: &model::Jwt,
+        sse: &Settings,
+        issuers: &mut Kept<Jwks>,
+    ) -> Result<Self, AccessError> {
         let load = |key: &model::JwtKey| {
             Ok(Key {
                 id: key.id.clone(),
@@ -71,6 +77,7 @@ impl Jwt {
                     .map_err(|why| AccessError::Key(named(key, &why)))?,
             })
         };
+        let issuer = |url: &Uri| issuers.get(url.to_string(), || Jwks::new(url));
         let principal = sse
             .principal
             .iter()
@@ -81,7 +88,7 @@ impl Jwt {
         Ok(Self {
             places: places(jwt, sse),
             keys: jwt.keys.iter().map(load).collect::<Result<_, _>>()?,
-            jwks: jwt.jwks.as_ref().map(Jwks::new).transpose()?,
+            jwks: jwt.jwks.as_ref().map(issuer).transpose()?,
             algorithms: jwt.algorithms.clone(),
             validation: validation(jwt),
             leeway: jwt.leeway,

@@ -38,11 +38,13 @@ pub(crate) use self::cors::{CrossOrigin, Policy, preflight};
 pub(crate) use self::expiry::Expiry;
 use self::forward_auth::{ForwardAuth, Verdict};
 use self::identity::Identity;
+pub(crate) use self::jwks::Jwks;
 use self::jwt::{Jwt, Rejection};
 pub(crate) use self::metrics::{AccessFamilies, AccessMetrics, Reason};
 use self::token::Lack;
 use super::config::model;
 use super::forward::TrustError;
+use super::kept::Kept;
 use crate::resume::is_event_stream;
 use crate::resume::settings::{KeyPath, Mode};
 
@@ -101,6 +103,7 @@ impl Access {
     pub(crate) fn new(
         route: &model::Route,
         metrics: Arc<AccessMetrics>,
+        issuers: &mut Kept<Jwks>,
     ) -> Result<Option<Arc<Self>>, AccessError> {
         let model::Access {
             jwt, forward_auth, ..
@@ -114,7 +117,7 @@ impl Access {
             .chain(forward_auth.iter().flat_map(|auth| &auth.copy_headers))
             .cloned()
             .collect();
-        let jwt = jwt.as_ref().map(|jwt| Jwt::new(jwt, &route.sse));
+        let jwt = jwt.as_ref().map(|jwt| Jwt::new(jwt, &route.sse, issuers));
         let forward_auth = forward_auth.as_ref().map(ForwardAuth::new);
         Ok(Some(Arc::new(Self {
             jwt: jwt.transpose()?,

@@ -22,6 +22,7 @@ use prometheus_client::metrics::counter::Counter;
 
 pub(crate) use self::body::AccessBody;
 pub(crate) use self::service::Recording;
+use self::sink::Leaving;
 pub(crate) use self::sink::Sink;
 use super::config::model::{AccessLog, Operations};
 
@@ -31,6 +32,7 @@ pub(crate) struct Register {
     sink: ArcSwapOption<Sink>,
     request_id: ArcSwapOption<HeaderName>,
     dropped: Counter,
+    leaving: Arc<Leaving>,
 }
 
 /// Told by the router which route a request took, and whose it is.
@@ -45,6 +47,7 @@ impl Register {
             sink: ArcSwapOption::empty(),
             request_id: ArcSwapOption::empty(),
             dropped,
+            leaving: Arc::default(),
         };
         let sink = register.prepare(operations.access_log.as_ref())?;
         register.replace(operations, sink);
@@ -53,7 +56,8 @@ impl Register {
 
     /// A log that can take the place of the one there is.
     pub(crate) fn prepare(&self, log: Option<&AccessLog>) -> io::Result<Option<Sink>> {
-        log.map(|log| Sink::open(log, self.dropped.clone()))
+        let leaving = || Arc::clone(&self.leaving);
+        log.map(|log| Sink::open(log, self.dropped.clone(), leaving()))
             .transpose()
     }
 
@@ -67,6 +71,7 @@ impl Register {
     /// Writes what there is, and nothing any more.
     pub(crate) fn close(&self) {
         self.sink.store(None);
+        self.leaving.join();
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use prometheus_client::metrics::counter::Counter;
@@ -23,25 +24,44 @@ pub(crate) struct Sink {
     lines: Option<SyncSender<String>>,
     writer: Option<JoinHandle<()>>,
     dropped: Counter,
+    leaving: Arc<Leaving>,
 }
+
+/// Writers of logs that were closed, which may have something to write yet.
+#[derive(Debug, Default)]
+pub(super) struct Leaving(Mutex<Vec<JoinHandle<()>>>);
 
 impl Sink {
     /// Opens the file to append to it, or takes standard error.
-    pub(super) fn open(log: &AccessLog, dropped: Counter) -> io::Result<Self> {
-        let file = log.path.as_deref().map(append_to).transpose()?;
+    pub(super) fn open(
+        log: &AccessLog,
+        dropped: Counter,
+        leaving: Arc<Leaving>,
+    ) -> io::Result<Self> {
+        match &log.path {
+            Some(path) => Self::to(append_to(path)?, path, log.format, dropped, leaving),
+            None => Self::to(stderr(), Path::new("stderr"), log.format, dropped, leaving),
+        }
+    }
+
+    fn to(
+        out: impl Write + Send + 'static,
+        path: &Path,
+        format: AccessFormat,
+        dropped: Counter,
+        leaving: Arc<Leaving>,
+    ) -> io::Result<Self> {
         let (lines, waiting) = sync_channel(WAITING);
-        let path = log.path.clone();
+        let path = path.to_owned();
         let writer = thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || match (file, path) {
-                (Some(file), Some(path)) => write(&waiting, &mut BufWriter::new(file), &path),
-                _ => write(&waiting, &mut BufWriter::new(stderr()), Path::new("stderr")),
-            })?;
+            .spawn(move || write(&waiting, &mut BufWriter::new(out), &path))?;
         Ok(Self {
-            format: log.format,
+            format,
             lines: Some(lines),
             writer: Some(writer),
             dropped,
+            leaving,
         })
     }
 
@@ -60,12 +80,33 @@ impl Sink {
 }
 
 impl Drop for Sink {
-    /// Waits until everything is written.
+    /// Its writer ends by itself. Nobody waits for it here: a disk that hangs
+    /// would hold up whoever drops the last handle, which may be a request.
     fn drop(&mut self) {
         self.lines = None;
         if let Some(writer) = self.writer.take() {
+            self.leaving.add(writer);
+        }
+    }
+}
+
+impl Leaving {
+    fn add(&self, writer: JoinHandle<()>) {
+        let mut all = self.all();
+        all.retain(|writer| !writer.is_finished());
+        all.push(writer);
+    }
+
+    /// Waits until everything is written.
+    pub(super) fn join(&self) {
+        let all = std::mem::take(&mut *self.all());
+        for writer in all {
             let _ = writer.join();
         }
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,5 +136,57 @@ fn write(lines: &Receiver<String>, out: &mut impl Write, path: &Path) {
             tracing::error!(path = %path.display(), %error, "cannot write the access log");
         }
         failing = written.is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A disk that hangs until it is told not to.
+    struct Disk {
+        go_on: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.go_on.recv();
+            self.written.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_that_hangs_holds_up_nobody_but_the_end() {
+        let (released, go_on) = sync_channel(1);
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let disk = Disk {
+            go_on,
+            written: Arc::clone(&written),
+        };
+        let leaving = Arc::<Leaving>::default();
+        let (path, format) = (Path::new("disk"), AccessFormat::default());
+        let sink = Sink::to(disk, path, format, Counter::default(), Arc::clone(&leaving));
+        let sink = sink.unwrap();
+        sink.write("line\n".to_owned());
+        let (dropped, is_dropped) = channel();
+        let dropping = thread::spawn(move || {
+            drop(sink);
+            dropped.send(()).unwrap();
+        });
+        let in_time = is_dropped.recv_timeout(Duration::from_secs(30));
+        released.send(()).unwrap();
+        dropping.join().unwrap();
+        in_time.unwrap();
+        leaving.join();
+        assert_eq!(*written.lock().unwrap(), b"line\n");
     }
 }

@@ -104,6 +104,16 @@ impl Acmes {
         Ok(acmes)
     }
 
+    /// Others take their place; how long these last is to be seen.
+    pub(crate) fn leave_to(&self, next: &Self) {
+        for each in &self.all {
+            each.acme.retire();
+        }
+        for each in &next.all {
+            each.acme.report();
+        }
+    }
+
     /// The one with these settings.
     pub(crate) fn of(&self, settings: &model::Acme) -> Option<&Arc<Acme>> {
         Some(&self.find(settings)?.acme)
@@ -182,16 +192,14 @@ impl Acme {
             Some(certificate) => certificate,
             None => order::placeholder(&settings.domains).map_err(AcmeError::Placeholder)?,
         };
-        let this = Self {
+        Ok(Self {
             settings: settings.clone(),
             cache,
             challenges,
             current: RwLock::new(current),
             issued: AtomicBool::new(issued),
             metrics,
-        };
-        this.report();
-        Ok(this)
+        })
     }
 
     pub(crate) fn challenge_kind(&self) -> Challenge {
@@ -298,10 +306,21 @@ impl Acme {
     }
 
     fn report(&self) {
-        if let (true, Some(first)) = (self.is_issued(), self.settings.domains.first()) {
-            let name = format!("acme:{first}");
+        if let (true, Some(name)) = (self.is_issued(), self.name()) {
             self.metrics.expires(&name, self.current().not_after);
         }
+    }
+
+    fn retire(&self) {
+        if let Some(name) = self.name() {
+            self.metrics.forget(&name);
+        }
+    }
+
+    /// What metrics call its certificate.
+    fn name(&self) -> Option<String> {
+        let first = self.settings.domains.first()?;
+        Some(format!("acme:{first}"))
     }
 }
 

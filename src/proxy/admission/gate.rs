@@ -1,5 +1,6 @@
 //! What one route asks of a request before it is let through.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use memchr::memmem;
 
 use super::super::config::model::{Per, Route};
 use super::super::forward::Peer;
+use super::super::kept::Kept;
 use super::places::{Permit, Places, Who};
 use super::rates::Rates;
 use super::refusal::{Reason, Refusal};
@@ -24,7 +26,7 @@ pub(crate) struct RouteGate {
     admission: Arc<Admission>,
     engine: Engine,
     settings: Settings,
-    rates: Vec<(Per, Rates<Who>)>,
+    rates: Vec<(Per, Arc<Rates<Who>>)>,
 }
 
 /// Places for a stream that may come of a request.
@@ -35,13 +37,29 @@ pub(crate) struct Ticket {
 }
 
 impl RouteGate {
-    pub(crate) fn new(admission: Arc<Admission>, engine: Engine, route: &Route) -> Self {
-        let rates = route.rate_limit.iter();
+    /// What clients have left of a limit that the route of this name has
+    /// already is not given to them again.
+    pub(crate) fn new(
+        admission: Arc<Admission>,
+        engine: Engine,
+        route: &Route,
+        name: &str,
+        kept: &mut Kept<Arc<Rates<Who>>>,
+    ) -> Self {
+        let mut rates: Vec<(Per, Arc<Rates<Who>>)> = Vec::new();
+        for limit in &route.rate_limit {
+            let new = || Ok::<_, Infallible>(Arc::new(Rates::new(limit)));
+            let Ok(limited) = kept.get(format!("{name} {limit:?}"), new);
+            // Written twice, it is the same, and a request is taken off it once.
+            if !rates.iter().any(|(_, taken)| Arc::ptr_eq(taken, &limited)) {
+                rates.push((limit.per, limited));
+            }
+        }
         Self {
             admission,
             engine,
             settings: route.sse.clone(),
-            rates: rates.map(|limit| (limit.per, Rates::new(limit))).collect(),
+            rates,
         }
     }
 

@@ -29,6 +29,7 @@ use super::metrics::Metrics;
 pub(crate) use self::body::ClientBody;
 pub(crate) use self::gate::{RouteGate, Ticket};
 pub(crate) use self::places::{Permit, Places, Who};
+pub(crate) use self::rates::Rates;
 pub(crate) use self::refusal::{Reason, Refusals};
 pub(crate) use self::service::Admitting;
 pub(crate) use self::stay::Stay;

@@ -28,7 +28,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 type Limiter<K, C> = RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 /// One limit, and what each client has left of it.
-pub(super) struct Rates<K: Clone + Eq + Hash, C: Clock = DefaultClock> {
+pub(crate) struct Rates<K: Clone + Eq + Hash, C: Clock = DefaultClock> {
     /// `None`: for everybody there was no room for.
     limiter: Limiter<Option<K>, C>,
     clock: C,

@@ -20,22 +20,39 @@ pub struct Mover {
     /// Over how long; `None`: streams stay.
     spread: Option<Duration>,
     moved: Counter,
+    /// Whether health checks say if it is healthy.
+    checked: bool,
 }
 
 impl Mover {
-    /// Moves the streams of `server` over `spread`, and counts them.
+    /// Moves the streams of `server` over `spread`, and counts them. If it is
+    /// not `checked`, it is taken for healthy.
     pub fn new(
         balance: Arc<Balance>,
         server: Arc<Server>,
         spread: Option<Duration>,
         moved: Counter,
+        checked: bool,
     ) -> Self {
         Self {
             balance,
             server,
             spread,
             moved,
+            checked,
         }
+    }
+
+    /// Shows whether the server is up.
+    ///
+    /// What found it down may have been a check there is no more, or one that
+    /// ends just now: nobody else would ever find that it is back.
+    pub fn show(&self, now: Instant) {
+        if !self.checked && !self.server.is_healthy() {
+            self.balance.set_healthy(&self.server, true, now);
+        }
+        let up = i64::from(self.server.is_up(now));
+        self.server.metrics.up.set(up);
     }
 
     /// Never ends.
@@ -44,10 +61,7 @@ impl Mover {
         loop {
             changes.borrow_and_update();
             let now = Instant::now();
-            self.server
-                .metrics
-                .up
-                .set(i64::from(self.server.is_up(now)));
+            self.show(now);
             if let Some(spread) = self.spread
                 && self.is_to_be_left()
                 && self.server.guests.staying() > 0

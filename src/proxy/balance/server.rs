@@ -47,7 +47,6 @@ pub(super) enum Doubt {
 impl Server {
     /// A server at the scheme and authority of `uri`. `None` if it lacks either.
     pub fn new(uri: &Uri, metrics: ServerMetrics) -> Option<Self> {
-        metrics.up.set(1);
         Some(Self {
             scheme: uri.scheme()?.clone(),
             authority: uri.authority()?.clone(),

@@ -4,10 +4,10 @@ use super::*;
 use crate::proxy::metrics::ServerMetrics;
 use model::Balance::{LeastStreams, RoundRobin};
 
-fn servers(count: usize) -> Vec<Server> {
+fn servers(count: usize) -> Vec<Arc<Server>> {
     let server = |i| {
         let uri: http::Uri = format!("http://s{i}:80").parse().unwrap();
-        Server::new(&uri, ServerMetrics::default()).unwrap()
+        Arc::new(Server::new(&uri, ServerMetrics::default()).unwrap())
     };
     (0..count).map(server).collect()
 }
@@ -136,6 +136,46 @@ fn a_full_server_gets_no_more() {
     assert_eq!(balance.servers()[0].open(), 2);
     let gone = name(&leases.pop().unwrap()).to_owned();
     assert_eq!(name(&balance.pick(now, &[], None).unwrap()), gone);
+}
+
+#[test]
+fn the_balance_that_follows_is_told_of_servers_that_stay() {
+    let before = balance(RoundRobin, 2);
+    let after = Balance::new(Rules::default(), before.servers().to_vec()).after(&before);
+    let mut changes = after.changes();
+    before.set_drained(&before.servers()[0], true, Instant::now());
+    assert!(changes.has_changed().unwrap());
+    assert!(after.servers()[0].is_drained());
+    // A stream that was on its way while it was drained.
+    changes.mark_unchanged();
+    drop(before.welcome(&before.servers()[0]));
+    assert!(changes.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn what_a_check_that_is_gone_says_at_last_does_not_last() {
+    let balance = Arc::new(balance(RoundRobin, 1));
+    let server = Arc::clone(&balance.servers()[0]);
+    let mover = Mover::new(
+        Arc::clone(&balance),
+        Arc::clone(&server),
+        None,
+        prometheus_client::metrics::counter::Counter::default(),
+        false,
+    );
+    let late = async {
+        tokio::task::yield_now().await;
+        balance.set_healthy(&server, false, Instant::now());
+        while !server.is_healthy() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let late = tokio::time::timeout(Duration::from_secs(30), late);
+    tokio::select! {
+        () = mover.run() => unreachable!("it never ends"),
+        done = late => done.unwrap(),
+    }
+    assert_eq!(server.metrics.up.get(), 1);
 }
 
 /// Of so many requests, those that the server that has just come back gets,

@@ -66,7 +66,7 @@ async fn run((what, probe): Probe) -> Finding {
 
 /// Two for each server: can it be connected to, and does its health check pass?
 fn servers(name: &str, upstream: &Upstream, metrics: &Metrics) -> Result<Vec<Probe>, BindError> {
-    let (balance, dial) = connect(name, upstream, metrics)?;
+    let (balance, dial) = connect(name, upstream, None, metrics)?;
     let mut probes: Vec<Probe> = Vec::new();
     for server in balance.servers() {
         let place = format!("{}://{}", server.scheme(), server.authority());

@@ -51,7 +51,7 @@ pub(crate) use self::headers::{forwarded, strip_named};
 use self::lent::Lent;
 use self::multiplex::{Multiplex, Way};
 pub use self::trust::TrustError;
-pub(crate) use self::trust::client_tls;
+pub(crate) use self::trust::{client_tls, fingerprint};
 pub(crate) use self::tunnel::{Tunnel, Upgrading};
 use super::balance::{Affinity, Balance, Lease, NoServer, Server};
 use super::config::model;
@@ -234,7 +234,7 @@ where
             // Such a one is passed on as it is, and not asked for again.
             && !is_encoded(&parts.headers);
         let guest = moves.then(|| self.balance.welcome(lease.server()));
-        let body = ForwardBody::new(answer, &self.name, lease, guest.flatten());
+        let body = ForwardBody::new(answer, &self.name, lease, guest);
         let mut response = Response::new(body);
         // The extensions stay behind: a stream may last for days, and nobody
         // asks it for the details of its connection.

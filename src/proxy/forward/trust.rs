@@ -12,6 +12,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use sha2::{Digest as _, Sha256};
 
 use crate::proxy::config::model::{Identity, UpstreamTls};
 
@@ -60,6 +61,21 @@ pub(crate) fn client_tls(
             .map_err(|error| TrustError::File(private_key.clone(), error.into())),
         None => Ok(builder.with_no_client_auth()),
     }
+}
+
+/// Stands for what these settings' files hold, also for that they cannot be read.
+pub(crate) fn fingerprint(settings: Option<&UpstreamTls>) -> [u8; 32] {
+    let authorities = settings.and_then(|tls| tls.ca.as_ref());
+    let identity = settings.and_then(|tls| tls.identity.as_ref());
+    let pair = identity.map(|identity| [&identity.certificate, &identity.private_key]);
+    let mut hash = Sha256::new();
+    for file in authorities.into_iter().chain(pair.into_iter().flatten()) {
+        match std::fs::read(file) {
+            Ok(bytes) => hash.update(Sha256::digest(bytes)),
+            Err(error) => hash.update(format!("{:?}", error.kind())),
+        }
+    }
+    hash.finalize().into()
 }
 
 fn system() -> io::Result<RootCertStore> {

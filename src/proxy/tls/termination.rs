@@ -57,7 +57,6 @@ impl Termination {
         metrics: TlsMetrics,
     ) -> Result<Self, TlsError> {
         let terms = Terms::new(tls, &Files::read(tls), acme.as_ref())?;
-        terms.report(&metrics);
         Ok(Self {
             address,
             acme,
@@ -77,7 +76,7 @@ impl Termination {
         &self.metrics
     }
 
-    /// Says how long its certificates last.
+    /// Says how long its certificates last, from when they are in force.
     pub(crate) fn report(&self) {
         self.terms().report(&self.metrics);
     }

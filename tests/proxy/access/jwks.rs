@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::issuer::{Issuer, alice, bearer};
-use super::{agreeable, get, proxy, refused};
-use crate::harness;
+use super::{agreeable, config, get, proxy, refused};
+use crate::harness::{self, Proxy};
 use crate::upstream::Upstream;
 
 async fn publishing(keys: &[serde_json::Value]) -> Upstream {
@@ -37,6 +37,26 @@ async fn tokens_of_published_keys_let_in() {
     // Without a name, any may have signed.
     assert_eq!(ask(Issuer::es256().sign(&alice())).await, 401);
     assert_eq!(issuer.heads().len(), 1, "strangers cannot have it asked");
+}
+
+#[tokio::test]
+async fn a_reload_and_another_route_need_not_ask_again() {
+    let upstream = agreeable().await;
+    let key = Issuer::es256().called("ec");
+    let issuer = publishing(&[key.jwk()]).await;
+    let jwt = format!("    jwt: {{ jwks: \"{}/jwks.json\" }}\n", issuer.url());
+    let other = format!("  - path: /other\n    upstream: {}\n", upstream.url());
+    let config = config(&upstream.url(), &format!("{jwt}{other}{jwt}"));
+    let proxy = Proxy::start(config.clone()).await;
+    let token = bearer(&key.sign(&alice()));
+    for _ in 0..3 {
+        for path in ["/", "/other"] {
+            let answer = get(&proxy, path, &[("authorization", &token)]).await;
+            assert_eq!(answer.status, 200, "{path}");
+        }
+        proxy.control.reload(config.clone()).await.unwrap();
+    }
+    assert_eq!(issuer.heads().len(), 1);
 }
 
 #[tokio::test]

@@ -89,3 +89,31 @@ async fn a_principal_has_so_many_wherever_it_comes_from() {
     assert_eq!(ask(proxy.addr, "127.0.0.1", get("/")).await.status(), 429);
     assert_eq!(ask(proxy.addr, "127.0.0.2", get("/")).await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_reload_gives_nobody_a_new_allowance_unless_the_limit_is_another() {
+    let feed = Feed::start().await;
+    let mut config = feed.config();
+    config.routes[0].rate_limit = vec![limit(Per::Address, 1)];
+    let proxy = Proxy::start(config.clone()).await;
+    assert_eq!(proxy.get("/").await.status, 200);
+    config.routes.insert(0, route("/other", "app"));
+    for _ in 0..2 {
+        proxy.control.reload(config.clone()).await.unwrap();
+        assert_eq!(proxy.get("/").await.status, 429);
+    }
+    config.routes[1].rate_limit = vec![limit(Per::Address, 2)];
+    proxy.control.reload(config).await.unwrap();
+    assert_eq!(proxy.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_limit_that_is_written_twice_is_one() {
+    let feed = Feed::start().await;
+    let mut config = feed.config();
+    config.routes[0].rate_limit = vec![limit(Per::Address, 2); 2];
+    let proxy = Proxy::start(config).await;
+    for status in [200, 200, 429] {
+        assert_eq!(proxy.get("/").await.status, status);
+    }
+}
