@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::acme::Challenges;
 use super::arrival::Arrival;
 use super::config::model::{self, Listener};
-use super::forward::Peer;
+use super::forward::{Peer, keep_known_options, strip_named};
 use super::rescue::text;
 use crate::resume::settings::{Credential, Mode, Settings};
 
@@ -104,6 +104,9 @@ impl Rules {
         for name in claims {
             request.headers_mut().remove(name);
         }
+        // Or a client could have the proxy's word taken out again.
+        strip_named(request.headers_mut());
+        keep_known_options(request.headers_mut());
         if let Some(Arrival::Identified(identity)) = request.extensions_mut().remove() {
             for (name, value) in identity.headers() {
                 request.headers_mut().insert(name, value.clone());

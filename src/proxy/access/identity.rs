@@ -1,7 +1,8 @@
 //! Headers that tell an upstream who somebody is.
 
-use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::proxy::forward::keep_known_options;
 
 /// The headers that only the proxy may set.
 #[derive(Debug)]
@@ -34,27 +35,6 @@ impl Identity {
 /// To many backends `X_User` and `X-User` are one.
 fn folded(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
-}
-
-/// What `Connection` names does not go upstream. A client could name a header
-/// that is yet to be set, and so be nobody to the upstream; what it named of its
-/// own is gone already.
-fn keep_known_options(headers: &mut HeaderMap) {
-    const KNOWN: [&str; 4] = ["close", "keep-alive", "te", "upgrade"];
-    let named: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
-    headers.remove(CONNECTION);
-    let options = named
-        .iter()
-        .flat_map(|v| v.as_bytes().split(|b| *b == b','));
-    for option in options.map(<[u8]>::trim_ascii) {
-        if KNOWN
-            .iter()
-            .any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
-            && let Ok(option) = HeaderValue::from_bytes(option)
-        {
-            headers.append(CONNECTION, option);
-        }
-    }
 }
 
 /// Says who somebody is.

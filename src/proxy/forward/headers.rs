@@ -126,6 +126,27 @@ pub(crate) fn strip_named(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes out of `Connection` the names of headers, for whoever is to set some. A
+/// client could name one that is yet to be set, and so be nobody to the upstream.
+/// What it named of its own must be gone already: see [`strip_named`].
+pub(crate) fn keep_known_options(headers: &mut HeaderMap) {
+    const KNOWN: [&str; 4] = ["close", "keep-alive", "te", "upgrade"];
+    let named: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
+    headers.remove(CONNECTION);
+    let options = named
+        .iter()
+        .flat_map(|v| v.as_bytes().split(|b| *b == b','));
+    for option in options.map(<[u8]>::trim_ascii) {
+        if KNOWN
+            .iter()
+            .any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
+            && let Ok(option) = HeaderValue::from_bytes(option)
+        {
+            headers.append(CONNECTION, option);
+        }
+    }
+}
+
 /// Takes out of a message what was meant for this hop alone.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // RFC 9112 §6.3: with both, the length is a lie, and a tool of smugglers.
