@@ -13,7 +13,7 @@ use super::AccessError;
 use super::client::{AskError, Client};
 use super::token::{Lack, take_from_query};
 use crate::proxy::config::model;
-use crate::proxy::forward::{Peer, forwarded};
+use crate::proxy::forward::{FORWARDING, Peer, host, tell_of_client};
 
 /// A page that says "sign in" fits. What is longer is no decision.
 const MOST_BYTES: usize = 64 << 10;
@@ -28,8 +28,6 @@ const REFUSAL: [HeaderName; 6] = [
     WWW_AUTHENTICATE,
 ];
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
@@ -103,19 +101,11 @@ impl ForwardAuth {
         let path = parts.uri.path_and_query();
         let path = path.and_then(|path| HeaderValue::from_str(path.as_str()).ok());
         let method = HeaderValue::from_str(parts.method.as_str()).ok();
-        let host = match parts.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => parts.headers.get(HOST).cloned(),
-        };
-        copy(&parts.headers, &[X_FORWARDED_FOR], headers);
-        if let Some(peer) = parts.extensions.get::<Peer>() {
-            forwarded(headers, *peer, host.as_ref());
-        }
-        for (name, value) in [
-            (X_FORWARDED_METHOD, method),
-            (X_FORWARDED_URI, path),
-            (X_FORWARDED_HOST, host),
-        ] {
+        copy(&parts.headers, &FORWARDING, headers);
+        let host = host(&parts.uri, &parts.headers);
+        let peer = parts.extensions.get::<Peer>().copied();
+        tell_of_client(headers, peer, host.as_ref());
+        for (name, value) in [(X_FORWARDED_METHOD, method), (X_FORWARDED_URI, path)] {
             headers.remove(&name);
             if let Some(value) = value {
                 headers.insert(name, value);

@@ -2,8 +2,8 @@
 
 use tokio::sync::watch;
 
-use super::{agreeable, ask, get, proxy, refused, streaming};
-use crate::harness::{self, fetch, open};
+use super::{agreeable, ask, config, get, proxy, refused, streaming};
+use crate::harness::{self, Proxy, fetch, open};
 use crate::upstream::{Connection, Upstream, header};
 
 /// A service that knows one cookie.
@@ -54,6 +54,9 @@ async fn who_is_known_is_let_in_and_told_of() {
             ("x-forwarded-method", "GET"),
             ("x-forwarded-uri", "/public"),
             ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "other.example"),
+            ("forwarded", "for=203.0.113.9"),
             ("expect", "100-continue"),
         ],
     );
@@ -74,9 +77,10 @@ async fn who_is_known_is_let_in_and_told_of() {
     assert_eq!(header(asked, "x-forwarded-uri"), Some("/a?b=c"));
     assert_eq!(header(asked, "x-forwarded-host"), Some("app.example"));
     assert_eq!(header(asked, "x-forwarded-proto"), Some("http"));
+    assert_eq!(header(asked, "x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(
-        header(asked, "x-forwarded-for"),
-        Some("203.0.113.9, 127.0.0.1")
+        header(asked, "forwarded"),
+        Some("for=127.0.0.1;host=\"app.example\";proto=http")
     );
     for gone in ["x-secret", "x-user", "expect", "content-length"] {
         assert_eq!(header(asked, gone), None, "{gone}");
@@ -88,6 +92,29 @@ async fn who_is_known_is_let_in_and_told_of() {
     assert_eq!(groups, ["x-groups: a", "x-groups: b"]);
     for gone in ["x_groups", "x-internal"] {
         assert_eq!(header(head, gone), None, "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_trusted_proxy_says_of_its_client_is_passed_on() {
+    let (upstream, service) = (agreeable().await, service().await);
+    let mut config = config(&upstream.url(), &route(&service.url()));
+    config.trusted_proxies = ["127.0.0.1"].into_iter().collect();
+    let proxy = Proxy::start(config).await;
+    let said = [
+        ("cookie", "session=good"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "public.example"),
+    ];
+    assert_eq!(get(&proxy, "/", &said).await.status, 200);
+    let asked = &service.heads()[0];
+    for (name, value) in [
+        ("x-forwarded-for", "203.0.113.9, 127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "public.example"),
+    ] {
+        assert_eq!(header(asked, name), Some(value));
     }
 }
 
