@@ -75,7 +75,7 @@ impl Rules {
 
     fn answer<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
         let path = request.uri().path();
-        if Challenges::is_asked_by(path) {
+        if Challenges::is_asked_by(request.method(), path) {
             let peer = request.extensions().get::<Peer>();
             let answer = self.challenges.answer(path);
             return answer
