@@ -41,7 +41,7 @@ pub(super) struct ForwardAuth {
 pub(super) enum Verdict {
     /// Let it in, tell the upstream this, and let the client have these cookies.
     Pass {
-        told: Vec<(HeaderName, HeaderValue)>,
+        told: HeaderMap,
         cookies: Vec<HeaderValue>,
     },
     /// Answer it with this.
@@ -66,9 +66,9 @@ impl ForwardAuth {
         }
     }
 
-    /// Asks about a request. Whoever does not say yes has said no.
-    pub(super) async fn ask(&self, parts: &Parts, token: Option<&str>) -> Verdict {
-        let answer = match self.client.ask(self.question(parts, token)).await {
+    /// Asks. Whoever does not say yes has said no.
+    pub(super) async fn ask(&self, question: Request<Empty<Bytes>>) -> Verdict {
+        let answer = match self.client.ask(question).await {
             Ok(answer) => answer,
             Err(error) => return Verdict::Unavailable(error),
         };
@@ -84,7 +84,8 @@ impl ForwardAuth {
         Verdict::Unavailable(AskError::Unexpected(format!("the answer was {status}")))
     }
 
-    fn question(&self, parts: &Parts, token: Option<&str>) -> Request<Empty<Bytes>> {
+    /// What it is asked about a request.
+    pub(super) fn question(&self, parts: &Parts, token: Option<&str>) -> Request<Empty<Bytes>> {
         let mut question = Request::new(Empty::new());
         question.uri_mut().clone_from(&self.settings.url);
         let headers = question.headers_mut();
@@ -122,11 +123,8 @@ impl ForwardAuth {
             let name = name.unwrap_or_default().trim_ascii();
             self.settings.cookies.iter().any(|c| c.as_bytes() == name)
         });
-        let told = told
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()));
         Verdict::Pass {
-            told: told.collect(),
+            told,
             cookies: cookies.cloned().collect(),
         }
     }

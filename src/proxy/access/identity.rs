@@ -1,6 +1,6 @@
 //! Headers that tell an upstream who somebody is.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use crate::proxy::forward::keep_known_options;
 
@@ -11,11 +11,15 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(names: impl IntoIterator<Item = HeaderName>) -> Self {
-        let names = names.into_iter().map(|name| folded(&name));
+    pub(super) fn new<'a>(names: impl IntoIterator<Item = &'a HeaderName>) -> Self {
+        let names = names.into_iter().map(folded);
         Self {
             names: names.collect(),
         }
+    }
+
+    pub(super) fn has(&self, name: &HeaderName) -> bool {
+        self.names.contains(&folded(name))
     }
 
     /// Takes them out of a client's request, with all that could pass for them.
@@ -23,8 +27,8 @@ impl Identity {
         if self.names.is_empty() {
             return;
         }
-        let ours = |name: &&HeaderName| self.names.contains(&folded(name));
-        let claimed: Vec<_> = headers.keys().filter(ours).cloned().collect();
+        let claimed = headers.keys().filter(|name| self.has(name));
+        let claimed: Vec<_> = claimed.cloned().collect();
         for name in claimed {
             headers.remove(name);
         }
@@ -37,20 +41,25 @@ fn folded(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 
-/// Says who somebody is.
-pub(super) fn tell(headers: &mut HeaderMap, told: Vec<(HeaderName, HeaderValue)>) {
+/// Says who somebody is, in the place of whatever said it before.
+pub(super) fn tell(headers: &mut HeaderMap, told: &HeaderMap) {
+    for name in told.keys() {
+        headers.remove(name);
+    }
     for (name, value) in told {
-        headers.append(name, value);
+        headers.append(name.clone(), value.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
     fn nobody_else_says_who_somebody_is() {
-        let identity = Identity::new([HeaderName::from_static("x-user")]);
+        let identity = Identity::new([&HeaderName::from_static("x-user")]);
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("x-user", "root"),
@@ -66,10 +75,10 @@ mod tests {
         }
         identity.strip(&mut headers);
         let user = HeaderValue::from_static("alice");
-        tell(
-            &mut headers,
-            vec![(HeaderName::from_static("x-user"), user)],
-        );
+        let told = [(HeaderName::from_static("x-user"), user)];
+        let told = told.into_iter().collect();
+        tell(&mut headers, &told);
+        tell(&mut headers, &told);
         let mut left: Vec<_> = headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))

@@ -252,3 +252,36 @@ async fn what_is_copied_makes_a_principal() {
     let back = open(proxy.addr, ask("GET", "/", &back)).await;
     assert_eq!(back.headers()["sse-resume"], "exact");
 }
+
+#[tokio::test]
+async fn what_clients_sign_in_with_can_be_replaced_by_the_answer() {
+    let upstream = agreeable().await;
+    let service = Upstream::start(|mut connection: Connection| async move {
+        while let Some((head, _)) = connection.request().await {
+            let known = header(&head, "authorization") == Some("Basic alice");
+            connection
+                .send(if known {
+                    "HTTP/1.1 204 Fine\r\nAuthorization: Bearer inner\r\nX-User: alice\r\n\r\n"
+                } else {
+                    "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+                })
+                .await;
+        }
+    })
+    .await;
+    let route = format!(
+        "    forward_auth: {{ url: \"{}\", copy_headers: [authorization, x-user] }}\n",
+        service.url()
+    );
+    let proxy = proxy(&upstream.url(), &route).await;
+    let known = [("authorization", "Basic alice"), ("x-user", "root")];
+    assert_eq!(get(&proxy, "/", &known).await.status, 200);
+    assert_eq!(header(&service.heads()[0], "x-user"), None);
+    let head = &upstream.heads()[0];
+    for (name, value) in [("authorization", "Bearer inner"), ("x-user", "alice")] {
+        let lines: Vec<_> = head.lines().filter(|l| l.starts_with(name)).collect();
+        assert_eq!(lines, [format!("{name}: {value}")]);
+    }
+    let stranger = [("authorization", "Basic mallory")];
+    assert_eq!(get(&proxy, "/", &stranger).await.status, 401);
+}
