@@ -12,25 +12,24 @@ use percent_encoding::percent_decode_str;
 /// One way to read paths. Servers differ in each of these, so there are all of
 /// them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
-    /// `%6a` is `j`, `%2e` a dot and `%2f` a slash.
-    decodes: bool,
-    /// `\` is `/`.
-    turns: bool,
-    /// What follows a `;` is no part of a segment.
-    cuts: bool,
-    /// `//` is `/`.
-    merges: bool,
-}
+pub(crate) struct Reading(u8);
+
+/// `%6a` is `j`, `%2e` a dot and `%2f` a slash.
+const DECODES: u8 = 1;
+/// `\` is `/`.
+const TURNS: u8 = 1 << 1;
+/// What follows a `;` is no part of a segment.
+const CUTS: u8 = 1 << 2;
+/// `//` is `/`.
+const MERGES: u8 = 1 << 3;
 
 impl Reading {
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..16u8).map(|bits| Self {
-            decodes: bits & 1 != 0,
-            turns: bits & 2 != 0,
-            cuts: bits & 4 != 0,
-            merges: bits & 8 != 0,
-        })
+        (0..=DECODES | TURNS | CUTS | MERGES).map(Self)
+    }
+
+    fn does(self, what: u8) -> bool {
+        self.0 & what != 0
     }
 
     /// The path without dot segments (RFC 3986 §5.2.4).
@@ -38,18 +37,18 @@ impl Reading {
         if is_plain(path) {
             return Cow::Borrowed(path.as_bytes());
         }
-        let decoded: Cow<'_, [u8]> = if self.decodes {
+        let decoded: Cow<'_, [u8]> = if self.does(DECODES) {
             percent_decode_str(path).into()
         } else {
             Cow::Borrowed(path.as_bytes())
         };
         let mut segments: Vec<&[u8]> = Vec::new();
         let mut last: &[u8] = b"";
-        let slash = |byte: &u8| *byte == b'/' || (self.turns && *byte == b'\\');
+        let slash = |byte: &u8| *byte == b'/' || (self.does(TURNS) && *byte == b'\\');
         let path = decoded.strip_prefix(b"/").unwrap_or(&decoded);
         for segment in path.split(slash) {
             let segment = match segment.iter().position(|byte| *byte == b';') {
-                Some(at) if self.cuts => &segment[..at],
+                Some(at) if self.does(CUTS) => &segment[..at],
                 _ => segment,
             };
             last = segment;
@@ -58,12 +57,12 @@ impl Reading {
                 b".." => {
                     segments.pop();
                 }
-                b"" if self.merges => {}
+                b"" if self.does(MERGES) => {}
                 segment => segments.push(segment),
             }
         }
         // An empty last segment is the slash at the end.
-        if last.is_empty() && !self.merges {
+        if last.is_empty() && !self.does(MERGES) {
             segments.pop();
         }
         let mut read = Vec::with_capacity(decoded.len() + 1);
@@ -89,12 +88,7 @@ mod tests {
 
     use super::*;
 
-    const LENIENT: Reading = Reading {
-        decodes: true,
-        turns: true,
-        cuts: true,
-        merges: true,
-    };
+    const LENIENT: Reading = Reading(DECODES | TURNS | CUTS | MERGES);
 
     #[test]
     fn a_lenient_reader_finds_the_same_in_many_spellings() {

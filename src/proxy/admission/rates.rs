@@ -27,7 +27,7 @@ const FULL_SWEEP: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_nanos(1);
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-type Limiter<K, C> = RateLimiter<K, Clients<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+type Limiter<K, C> = RateLimiter<Option<K>, Clients<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 /// One limit, and what each client has left of it.
 pub(super) struct Rates<K: Clone + Eq + Hash, C: Clock = DefaultClock> {
@@ -69,7 +69,7 @@ impl<K: Clone + Eq + Hash, C: Clock + Clone> Rates<K, C> {
         let full = self.limiter.len() >= self.most;
         self.sweep(if full { FULL_SWEEP } else { SWEEP });
         self.limiter
-            .check_key(&key)
+            .check_key(&Some(key))
             .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 
@@ -98,23 +98,22 @@ impl<K: Clone + Eq + Hash> Clients<K> {
 }
 
 impl<K: Clone + Eq + Hash> StateStore for Clients<K> {
-    type Key = K;
+    type Key = Option<K>;
 
-    fn measure_and_replace<T, F, E>(&self, key: &K, measure: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, key: &Self::Key, measure: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let key = Some(key.clone());
         let has_room = {
             let known = self.known.lock();
-            known.len() < self.most || known.contains_key(&key)
+            known.len() < self.most || known.contains_key(key)
         };
-        let key = key.filter(|_| has_room);
-        self.known.measure_and_replace(&key, measure)
+        let key = if has_room { key } else { &None };
+        self.known.measure_and_replace(key, measure)
     }
 }
 
-impl<K: Clone + Eq + Hash> ShrinkableKeyedStateStore<K> for Clients<K> {
+impl<K: Clone + Eq + Hash> ShrinkableKeyedStateStore<Option<K>> for Clients<K> {
     fn retain_recent(&self, drop_below: Nanos) {
         self.known.retain_recent(drop_below);
     }
