@@ -237,6 +237,9 @@ impl Assembly {
         for (target, forward) in plan.leads {
             target.lead_to(forward);
         }
+        // Before the routes that rely on them.
+        self.admission.store(plan.admission);
+        self.rules.store(plan.rules);
         self.router.replace(plan.routes);
         self.targets = plan.targets;
         self.kept = plan.kept.settled();
@@ -249,8 +252,6 @@ impl Assembly {
         let balances = self.upstreams.iter();
         let balances = balances.map(|(name, c)| (name.clone(), Arc::clone(&c.balance)));
         self.admin.lead_to(balances.collect());
-        self.admission.store(plan.admission);
-        self.rules.store(plan.rules);
         self.admin.certify(plan.acmes.clone());
         let acmes = std::mem::replace(&mut self.acmes, plan.acmes);
         acmes.leave_to(&self.acmes);

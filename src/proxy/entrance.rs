@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::acme::Challenges;
 use super::arrival::Arrival;
 use super::config::model::{self, Listener};
-use super::forward::Peer;
+use super::forward::{Peer, keep_known_options, strip_named};
 use super::rescue::text;
 use crate::resume::settings::{Credential, Mode, Settings};
 
@@ -75,7 +75,7 @@ impl Rules {
 
     fn answer<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
         let path = request.uri().path();
-        if Challenges::is_asked_by(path) {
+        if Challenges::is_asked_by(request.method(), path) {
             let peer = request.extensions().get::<Peer>();
             let answer = self.challenges.answer(path);
             return answer
@@ -104,6 +104,9 @@ impl Rules {
         for name in claims {
             request.headers_mut().remove(name);
         }
+        // Or a client could have the proxy's word taken out again.
+        strip_named(request.headers_mut());
+        keep_known_options(request.headers_mut());
         if let Some(Arrival::Identified(identity)) = request.extensions_mut().remove() {
             for (name, value) in identity.headers() {
                 request.headers_mut().insert(name, value.clone());

@@ -45,6 +45,7 @@ pub mod metrics;
 mod phase;
 mod preface;
 pub mod process;
+mod reading;
 mod reload;
 pub mod rescue;
 mod retirement;

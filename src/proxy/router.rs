@@ -1,8 +1,8 @@
 //! Which route a request takes: the first that matches.
 //!
 //! Paths are compared as they came, neither decoded nor normalised, because
-//! they are forwarded as they came. A route decides how a stream behaves; it is
-//! no access control for its upstream.
+//! they are forwarded as they came. Where routes have access control, a path
+//! that others could read as one of another route is refused.
 
 use std::fmt;
 use std::future::Future;
@@ -29,6 +29,7 @@ use super::admission::{ClientBody, RouteGate, Stay, Ticket};
 use super::compress;
 use super::config::model;
 use super::forward::{ForwardBody, ForwardError, Peer, Tunnel, Upgrading, strip_named};
+use super::reading::{self, Reading};
 use super::rescue::text;
 use super::target::Target;
 use super::upgrade;
@@ -116,6 +117,9 @@ enum Refusal {
     /// HTTP/1.1 without a host, with two, or with one that is none. Were it
     /// forwarded, the backend might see another host than the one routed by.
     Host,
+    /// The server behind could take the path for one of another route, whose
+    /// access control it would so have passed.
+    Path,
 }
 
 // === impl Router ===
@@ -142,8 +146,19 @@ impl Router {
         let authority = authority(request.version(), request.uri(), request.headers())?;
         let host = authority.as_ref().map(Authority::host);
         let (method, path) = (request.method(), request.uri().path());
-        let matches = |route: &&Route| route.matcher.matches(method, host, path);
-        Ok(routes.iter().find(matches))
+        let matches = |route: &Route| route.matcher.matches(method, host, path);
+        let taken = routes.iter().position(matches);
+        if !reading::is_plain(path) && routes.iter().any(|route| route.access.is_some()) {
+            let read_by = |way: Reading| {
+                let read = way.of(path);
+                let matches = |route: &Route| route.matcher.matches_as(way, method, host, &read);
+                routes.iter().position(matches)
+            };
+            if Reading::all().any(|way| read_by(way) != taken) {
+                return Err(Refusal::Path);
+            }
+        }
+        Ok(taken.and_then(|at| routes.get(at)))
     }
 
     /// Which pages of other origins may use the route of a request. The route of
@@ -371,9 +386,20 @@ impl Matcher {
         self.matches_method(method) && self.matches_host(host) && self.matches_path(path)
     }
 
+    /// The same for somebody who reads paths in this way.
+    fn matches_as(&self, way: Reading, method: &Method, host: Option<&str>, path: &[u8]) -> bool {
+        self.matches_method(method)
+            && self.matches_host(host)
+            && is_below(&way.of(&self.path), path)
+    }
+
     fn matches_method(&self, method: &Method) -> bool {
-        let methods = self.methods.as_ref();
-        methods.is_none_or(|methods| methods.contains(method))
+        // HEAD is answered with what GET says of itself, so whoever may not GET
+        // must not get past by it.
+        let listed = |methods: &Vec<Method>| {
+            methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET))
+        };
+        self.methods.as_ref().is_none_or(listed)
     }
 
     fn matches_host(&self, host: Option<&str>) -> bool {
@@ -396,10 +422,13 @@ impl Matcher {
     }
 
     fn matches_path(&self, path: &str) -> bool {
-        path.strip_prefix(self.path.as_str()).is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/')
-        })
+        is_below(self.path.as_bytes(), path.as_bytes())
     }
+}
+
+fn is_below(prefix: &[u8], path: &[u8]) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || prefix.ends_with(b"/"))
 }
 
 /// The host a request is for. The target outranks the header, as it does in
@@ -438,6 +467,10 @@ impl Refusal {
             Self::Host => text(
                 StatusCode::BAD_REQUEST,
                 "the request must name one valid host\n",
+            ),
+            Self::Path => text(
+                StatusCode::BAD_REQUEST,
+                "the path can be read in two ways\n",
             ),
         }
     }
@@ -590,6 +623,7 @@ mod tests {
         assert!(only_get.matches_method(&Method::DELETE));
         only_get.methods = Some(vec![Method::GET]);
         assert!(only_get.matches_method(&Method::GET));
+        assert!(only_get.matches_method(&Method::HEAD));
         assert!(!only_get.matches_method(&Method::POST));
     }
 

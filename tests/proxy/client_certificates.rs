@@ -43,13 +43,15 @@ fn identity(authority: &Authority) -> (String, String) {
     authority.sign(&params)
 }
 
-/// A request that claims to be somebody.
+/// A request that claims to be somebody, and would have the truth taken out.
 fn claiming() -> Request<Empty<bytes::Bytes>> {
     Request::get("/")
         .header("host", "localhost")
         .header("X-Client-Subject", "CN=admin")
         .header("X_Client_Subject", "CN=admin")
         .header("Client-Cert", ":AAAA:")
+        .header("Connection", "X-Client-Subject, client-cert, x-kept-back")
+        .header("X-Kept-Back", "1")
         .body(Empty::new())
         .unwrap()
 }
@@ -75,6 +77,7 @@ async fn the_subject_is_the_proxys_word_alone() {
     let body = known.0.lines().filter(|line| !line.starts_with('-'));
     let expected = format!(":{}:", body.collect::<String>());
     assert_eq!(header(&head, "client-cert"), Some(expected.as_str()));
+    assert_eq!(header(&head, "x-kept-back"), None);
 
     // Without a certificate nothing is told, whatever the client says.
     let client = authority.client("http/1.1", None);

@@ -34,6 +34,17 @@ async fn a_listener_in_clear_can_send_everybody_to_tls() {
     let path = "/.well-known/acme-challenge/token";
     assert_eq!(proxy.get(path).await.text(), "ok");
     assert_eq!(upstream.heads().len(), 1);
+    for (method, path) in [
+        ("POST", path),
+        ("GET", "/.well-known/acme-challenge/../../admin"),
+        ("GET", "/.well-known/acme-challenge/..%2f..%2fadmin"),
+        ("GET", "/.well-known/acme-challenge/a/b"),
+        ("GET", "/.well-known/acme-challenge/"),
+    ] {
+        let answer = fetch(proxy.addr, request(method, path, "")).await;
+        assert_eq!(answer.status, 308, "{method} {path}");
+    }
+    assert_eq!(upstream.heads().len(), 1);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::AccessError;
 use super::client::{AskError, Client};
 use super::token::{Lack, take_from_query};
 use crate::proxy::config::model;
-use crate::proxy::forward::{Peer, forwarded};
+use crate::proxy::forward::{FORWARDING, Peer, host, tell_of_client};
 
 /// A page that says "sign in" fits. What is longer is no decision.
 const MOST_BYTES: usize = 64 << 10;
@@ -28,8 +28,6 @@ const REFUSAL: [HeaderName; 6] = [
     WWW_AUTHENTICATE,
 ];
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
@@ -43,7 +41,7 @@ pub(super) struct ForwardAuth {
 pub(super) enum Verdict {
     /// Let it in, tell the upstream this, and let the client have these cookies.
     Pass {
-        told: Vec<(HeaderName, HeaderValue)>,
+        told: HeaderMap,
         cookies: Vec<HeaderValue>,
     },
     /// Answer it with this.
@@ -68,9 +66,9 @@ impl ForwardAuth {
         }
     }
 
-    /// Asks about a request. Whoever does not say yes has said no.
-    pub(super) async fn ask(&self, parts: &Parts, token: Option<&str>) -> Verdict {
-        let answer = match self.client.ask(self.question(parts, token)).await {
+    /// Asks. Whoever does not say yes has said no.
+    pub(super) async fn ask(&self, question: Request<Empty<Bytes>>) -> Verdict {
+        let answer = match self.client.ask(question).await {
             Ok(answer) => answer,
             Err(error) => return Verdict::Unavailable(error),
         };
@@ -86,7 +84,8 @@ impl ForwardAuth {
         Verdict::Unavailable(AskError::Unexpected(format!("the answer was {status}")))
     }
 
-    fn question(&self, parts: &Parts, token: Option<&str>) -> Request<Empty<Bytes>> {
+    /// What it is asked about a request.
+    pub(super) fn question(&self, parts: &Parts, token: Option<&str>) -> Request<Empty<Bytes>> {
         let mut question = Request::new(Empty::new());
         question.uri_mut().clone_from(&self.settings.url);
         let headers = question.headers_mut();
@@ -103,19 +102,11 @@ impl ForwardAuth {
         let path = parts.uri.path_and_query();
         let path = path.and_then(|path| HeaderValue::from_str(path.as_str()).ok());
         let method = HeaderValue::from_str(parts.method.as_str()).ok();
-        let host = match parts.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => parts.headers.get(HOST).cloned(),
-        };
-        copy(&parts.headers, &[X_FORWARDED_FOR], headers);
-        if let Some(peer) = parts.extensions.get::<Peer>() {
-            forwarded(headers, *peer, host.as_ref());
-        }
-        for (name, value) in [
-            (X_FORWARDED_METHOD, method),
-            (X_FORWARDED_URI, path),
-            (X_FORWARDED_HOST, host),
-        ] {
+        copy(&parts.headers, &FORWARDING, headers);
+        let host = host(&parts.uri, &parts.headers);
+        let peer = parts.extensions.get::<Peer>().copied();
+        tell_of_client(headers, peer, host.as_ref());
+        for (name, value) in [(X_FORWARDED_METHOD, method), (X_FORWARDED_URI, path)] {
             headers.remove(&name);
             if let Some(value) = value {
                 headers.insert(name, value);
@@ -132,11 +123,8 @@ impl ForwardAuth {
             let name = name.unwrap_or_default().trim_ascii();
             self.settings.cookies.iter().any(|c| c.as_bytes() == name)
         });
-        let told = told
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()));
         Verdict::Pass {
-            told: told.collect(),
+            told,
             cookies: cookies.cloned().collect(),
         }
     }

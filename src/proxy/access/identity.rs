@@ -1,7 +1,8 @@
 //! Headers that tell an upstream who somebody is.
 
-use http::header::CONNECTION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
+
+use crate::proxy::forward::keep_known_options;
 
 /// The headers that only the proxy may set.
 #[derive(Debug)]
@@ -10,11 +11,15 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(names: impl IntoIterator<Item = HeaderName>) -> Self {
-        let names = names.into_iter().map(|name| folded(&name));
+    pub(super) fn new<'a>(names: impl IntoIterator<Item = &'a HeaderName>) -> Self {
+        let names = names.into_iter().map(folded);
         Self {
             names: names.collect(),
         }
+    }
+
+    pub(super) fn has(&self, name: &HeaderName) -> bool {
+        self.names.contains(&folded(name))
     }
 
     /// Takes them out of a client's request, with all that could pass for them.
@@ -22,8 +27,8 @@ impl Identity {
         if self.names.is_empty() {
             return;
         }
-        let ours = |name: &&HeaderName| self.names.contains(&folded(name));
-        let claimed: Vec<_> = headers.keys().filter(ours).cloned().collect();
+        let claimed = headers.keys().filter(|name| self.has(name));
+        let claimed: Vec<_> = claimed.cloned().collect();
         for name in claimed {
             headers.remove(name);
         }
@@ -36,41 +41,25 @@ fn folded(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 
-/// What `Connection` names does not go upstream. A client could name a header
-/// that is yet to be set, and so be nobody to the upstream; what it named of its
-/// own is gone already.
-fn keep_known_options(headers: &mut HeaderMap) {
-    const KNOWN: [&str; 4] = ["close", "keep-alive", "te", "upgrade"];
-    let named: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
-    headers.remove(CONNECTION);
-    let options = named
-        .iter()
-        .flat_map(|v| v.as_bytes().split(|b| *b == b','));
-    for option in options.map(<[u8]>::trim_ascii) {
-        if KNOWN
-            .iter()
-            .any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
-            && let Ok(option) = HeaderValue::from_bytes(option)
-        {
-            headers.append(CONNECTION, option);
-        }
+/// Says who somebody is, in the place of whatever said it before.
+pub(super) fn tell(headers: &mut HeaderMap, told: &HeaderMap) {
+    for name in told.keys() {
+        headers.remove(name);
     }
-}
-
-/// Says who somebody is.
-pub(super) fn tell(headers: &mut HeaderMap, told: Vec<(HeaderName, HeaderValue)>) {
     for (name, value) in told {
-        headers.append(name, value);
+        headers.append(name.clone(), value.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
     fn nobody_else_says_who_somebody_is() {
-        let identity = Identity::new([HeaderName::from_static("x-user")]);
+        let identity = Identity::new([&HeaderName::from_static("x-user")]);
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("x-user", "root"),
@@ -86,10 +75,10 @@ mod tests {
         }
         identity.strip(&mut headers);
         let user = HeaderValue::from_static("alice");
-        tell(
-            &mut headers,
-            vec![(HeaderName::from_static("x-user"), user)],
-        );
+        let told = [(HeaderName::from_static("x-user"), user)];
+        let told = told.into_iter().collect();
+        tell(&mut headers, &told);
+        tell(&mut headers, &told);
         let mut left: Vec<_> = headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))

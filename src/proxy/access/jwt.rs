@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
@@ -47,7 +47,7 @@ pub(super) struct Bearer {
     /// For the engine.
     pub(super) claims: Claims,
     /// For the upstream.
-    pub(super) told: Vec<(HeaderName, HeaderValue)>,
+    pub(super) told: HeaderMap,
     /// When the token is over, if that can happen while anybody waits for it.
     pub(super) expires: Option<Instant>,
 }
@@ -163,14 +163,14 @@ impl Jwt {
                 None => {}
             }
         }
-        let mut told = Vec::with_capacity(self.told.len());
+        let mut told = HeaderMap::with_capacity(self.told.len());
         for (name, header) in &self.told {
             let Some(value) = claim(claims, name) else {
                 continue;
             };
             let value = HeaderValue::from_bytes(value.as_bytes())
                 .map_err(|_| Rejection::Token(format!("its claim {name} fits into no header")))?;
-            told.push((header.clone(), value));
+            told.insert(header.clone(), value);
         }
         Ok(Bearer {
             claims: known.into_iter().collect(),

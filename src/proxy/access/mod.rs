@@ -30,7 +30,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response};
 use http_body_util::Full;
 use tokio::time::Instant;
 
@@ -52,7 +52,9 @@ use crate::resume::settings::{KeyPath, Mode};
 pub(crate) struct Access {
     jwt: Option<Jwt>,
     forward_auth: Option<ForwardAuth>,
-    identity: Identity,
+    /// What only the token may say, and what beside it only the service may.
+    by_token: Identity,
+    by_service: Identity,
     lasting: Lasting,
     metrics: Arc<AccessMetrics>,
 }
@@ -111,18 +113,18 @@ impl Access {
         if jwt.is_none() && forward_auth.is_none() {
             return Ok(None);
         }
-        let told = jwt.iter().flat_map(|jwt| &jwt.claims_to_headers);
-        let told: Vec<HeaderName> = told
-            .map(|(_, header)| header)
-            .chain(forward_auth.iter().flat_map(|auth| &auth.copy_headers))
-            .cloned()
-            .collect();
+        let by_token = jwt.iter().flat_map(|jwt| &jwt.claims_to_headers);
+        let by_token = Identity::new(by_token.map(|(_, header)| header));
+        let by_service = forward_auth.iter().flat_map(|auth| &auth.copy_headers);
+        let by_service = by_service.filter(|name| !by_token.has(name));
+        let by_service = Identity::new(by_service);
         let jwt = jwt.as_ref().map(|jwt| Jwt::new(jwt, &route.sse, issuers));
         let forward_auth = forward_auth.as_ref().map(ForwardAuth::new);
         Ok(Some(Arc::new(Self {
             jwt: jwt.transpose()?,
             forward_auth: forward_auth.transpose()?,
-            identity: Identity::new(told),
+            by_token,
+            by_service,
             lasting: Lasting {
                 mode: route.sse.mode,
                 attach: route.sse.attach.clone(),
@@ -133,7 +135,6 @@ impl Access {
 
     /// Lets a request in, as the upstream is to see it, or answers it.
     pub(crate) async fn admit(&self, parts: &mut Parts) -> Result<Pass, Response<Full<Bytes>>> {
-        self.identity.strip(&mut parts.headers);
         let mut pass = Pass::default();
         if let Some(jwt) = &self.jwt {
             self.verify(jwt, parts, &mut pass).await?;
@@ -141,9 +142,12 @@ impl Access {
         if let Some(auth) = &self.forward_auth {
             let token = auth.token(parts).map_err(|lack| self.without_token(lack))?;
             pass.secret_address |= token.is_some();
-            match auth.ask(parts, token.as_deref()).await {
+            let question = auth.question(parts, token.as_deref());
+            // After the question: what clients sign in with may be among it.
+            self.by_service.strip(&mut parts.headers);
+            match auth.ask(question).await {
                 Verdict::Pass { told, cookies } => {
-                    identity::tell(&mut parts.headers, told);
+                    identity::tell(&mut parts.headers, &told);
                     pass.cookies = cookies;
                 }
                 Verdict::Refused(answer) => {
@@ -181,6 +185,8 @@ impl Access {
         pass: &mut Pass,
     ) -> Result<(), Response<Full<Bytes>>> {
         let token = jwt.token(parts).map_err(|lack| self.without_token(lack))?;
+        // After the token, whose header may be among it.
+        self.by_token.strip(&mut parts.headers);
         let bearer = jwt.verify(&token.text).await.map_err(|rejection| {
             let (reason, answer) = match &rejection {
                 Rejection::Token(_) => (Reason::Token, refusal::invalid_token()),
@@ -190,7 +196,7 @@ impl Access {
             tracing::info!(reason = %rejection, "a token is refused");
             answer
         })?;
-        identity::tell(&mut parts.headers, bearer.told);
+        identity::tell(&mut parts.headers, &bearer.told);
         parts.extensions.insert(bearer.claims);
         pass.secret_address = token.from_query;
         if self.lasting.is(parts) {

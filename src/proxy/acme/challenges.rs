@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use http::Method;
 use rustls::sign::CertifiedKey;
 
 /// Where an authority asks for a token, in clear (RFC 8555 §8.3).
@@ -31,10 +32,15 @@ enum Kind {
 }
 
 impl Challenges {
-    /// Whether a path is one that authorities ask for, of us or of whoever
-    /// stands behind us.
-    pub(crate) fn is_asked_by(path: &str) -> bool {
-        path.starts_with(PATH)
+    /// Whether a request is one that authorities make, of us or of whoever
+    /// stands behind us. Nothing else may have the way in clear that they have,
+    /// such as `…/../../` and whatever an upstream makes of it.
+    pub(crate) fn is_asked_by(method: &Method, path: &str) -> bool {
+        // RFC 8555 §8.3: base64url.
+        let of_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let token = path.strip_prefix(PATH).unwrap_or_default();
+        let asks = [Method::GET, Method::HEAD].contains(method);
+        asks && !token.is_empty() && token.bytes().all(of_token)
     }
 
     /// What is said to an authority that asks for this path.
@@ -95,6 +101,24 @@ impl Drop for Posted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn authorities_ask_for_a_token_and_nothing_else() {
+        let asked = |method, path: &str| Challenges::is_asked_by(&method, path);
+        assert!(asked(Method::GET, "/.well-known/acme-challenge/aZ-_09"));
+        assert!(asked(Method::HEAD, "/.well-known/acme-challenge/a"));
+        assert!(!asked(Method::POST, "/.well-known/acme-challenge/a"));
+        for path in [
+            "/.well-known/acme-challenge/",
+            "/.well-known/acme-challenge/a/",
+            "/.well-known/acme-challenge/../../admin",
+            "/.well-known/acme-challenge/..%2f..%2fadmin",
+            "/.well-known/acme-challenge/..",
+            "/a",
+        ] {
+            assert!(!asked(Method::GET, path), "{path}");
+        }
+    }
 
     #[test]
     fn an_answer_is_there_as_long_as_it_is_asked_for() {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::HashMapStateStore;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::state::keyed::{HashMapStateStore, ShrinkableKeyedStateStore};
 use governor::{Quota, RateLimiter};
 
 use super::super::config::model::RateLimit;
@@ -25,15 +27,21 @@ const FULL_SWEEP: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_nanos(1);
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-type Limiter<K, C> = RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+type Limiter<K, C> = RateLimiter<Option<K>, Clients<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 /// One limit, and what each client has left of it.
 pub(crate) struct Rates<K: Clone + Eq + Hash, C: Clock = DefaultClock> {
-    /// `None`: for everybody there was no room for.
-    limiter: Limiter<Option<K>, C>,
+    limiter: Limiter<K, C>,
     clock: C,
     most: usize,
     swept: Mutex<Instant>,
+}
+
+/// What clients have left.
+struct Clients<K> {
+    /// `None`: of everybody there was no room for.
+    known: HashMapStateStore<Option<K>>,
+    most: usize,
 }
 
 impl<K: Clone + Eq + Hash> Rates<K> {
@@ -45,7 +53,7 @@ impl<K: Clone + Eq + Hash> Rates<K> {
 impl<K: Clone + Eq + Hash, C: Clock + Clone> Rates<K, C> {
     fn with_clock(limit: &RateLimit, clock: C, most: usize) -> Self {
         Self {
-            limiter: RateLimiter::new(quota(limit), HashMapStateStore::default(), clock.clone()),
+            limiter: RateLimiter::new(quota(limit), Clients::new(most), clock.clone()),
             clock,
             most,
             swept: Mutex::new(Instant::now()),
@@ -55,14 +63,13 @@ impl<K: Clone + Eq + Hash, C: Clock + Clone> Rates<K, C> {
     /// Takes one request off a client's allowance; an error says how long until
     /// there is one again.
     ///
-    /// Past [`MOST`] clients all share one allowance until there is room again:
+    /// Past [`MOST`] clients all new ones share one allowance until there is room again:
     /// whoever has that many addresses would else have no limit at all.
     pub(super) fn take(&self, key: K) -> Result<(), Duration> {
         let full = self.limiter.len() >= self.most;
         self.sweep(if full { FULL_SWEEP } else { SWEEP });
-        let key = (!full || self.limiter.len() < self.most).then_some(key);
         self.limiter
-            .check_key(&key)
+            .check_key(&Some(key))
             .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 
@@ -76,6 +83,51 @@ impl<K: Clone + Eq + Hash, C: Clock + Clone> Rates<K, C> {
             *swept = Instant::now();
             self.limiter.retain_recent();
         }
+    }
+}
+
+// === impl Clients ===
+
+impl<K: Clone + Eq + Hash> Clients<K> {
+    fn new(most: usize) -> Self {
+        Self {
+            known: HashMapStateStore::default(),
+            most,
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> StateStore for Clients<K> {
+    type Key = Option<K>;
+
+    fn measure_and_replace<T, F, E>(&self, key: &Self::Key, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let has_room = {
+            let known = self.known.lock();
+            known.len() < self.most || known.contains_key(key)
+        };
+        let key = if has_room { key } else { &None };
+        self.known.measure_and_replace(key, measure)
+    }
+}
+
+impl<K: Clone + Eq + Hash> ShrinkableKeyedStateStore<Option<K>> for Clients<K> {
+    fn retain_recent(&self, drop_below: Nanos) {
+        self.known.retain_recent(drop_below);
+    }
+
+    fn shrink_to_fit(&self) {
+        self.known.shrink_to_fit();
+    }
+
+    fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.known.is_empty()
     }
 }
 
@@ -135,6 +187,22 @@ mod tests {
         assert_eq!(rates.take(3), Ok(()), "the first of those who share");
         assert!(rates.take(4).is_err());
         assert!(rates.limiter.len() <= 3, "{}", rates.limiter.len());
+    }
+
+    #[test]
+    fn whoever_is_known_keeps_its_own_allowance_when_there_is_no_room() {
+        let clock = FakeRelativeClock::default();
+        let limit = limit(1, Duration::from_secs(1), 3);
+        let rates = Rates::with_clock(&limit, clock, 2);
+        assert_eq!(rates.take(1), Ok(()));
+        assert_eq!(rates.take(2), Ok(()));
+        for stranger in 3..9 {
+            let _ = rates.take(stranger);
+        }
+        assert!(rates.take(9).is_err());
+        assert_eq!(rates.take(1), Ok(()));
+        assert_eq!(rates.take(1), Ok(()));
+        assert!(rates.take(1).is_err(), "its own, and no more");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a valid configuration may still get wrong.
 
-use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderName, Method};
 
 use super::access;
 use super::model::{Config, Per, Route};
@@ -79,7 +79,9 @@ fn covers(earlier: &Route, route: &Route) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let methods = match (&earlier.methods, &route.methods) {
         (None, _) => true,
-        (Some(earlier), Some(methods)) => methods.iter().all(|m| earlier.contains(m)),
+        (Some(earlier), Some(methods)) => methods
+            .iter()
+            .all(|m| earlier.contains(m) || (m == Method::HEAD && earlier.contains(&Method::GET))),
         (Some(_), None) => false,
     };
     host && path && methods

@@ -31,7 +31,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// What proxies say of those they were asked by.
-const FORWARDING: [HeaderName; 4] = [
+pub(crate) const FORWARDING: [HeaderName; 4] = [
     FORWARDED,
     X_FORWARDED_FOR,
     X_FORWARDED_HOST,
@@ -80,27 +80,42 @@ pub(super) fn outbound(headers: &mut HeaderMap, uri: &Uri, peer: Option<Peer>, s
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    let host = match uri.authority() {
+    let host = host(uri, headers);
+    tell_of_client(headers, peer, host.as_ref());
+    if let Some(host) = host.or_else(|| HeaderValue::from_str(server.as_str()).ok()) {
+        headers.insert(HOST, host);
+    }
+}
+
+/// The host that a request is for.
+pub(crate) fn host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+    match uri.authority() {
         // HTTP/2 and absolute-form targets: the target outranks the header.
         // Userinfo has no place in `Host`.
         Some(authority) => HeaderValue::from_str(without_userinfo(authority)).ok(),
         None => headers.get(HOST).cloned(),
-    };
+    }
+}
+
+/// Says whose request it is: beside what a trusted proxy said, in the place of
+/// what anybody else did.
+pub(crate) fn tell_of_client(
+    headers: &mut HeaderMap,
+    peer: Option<Peer>,
+    host: Option<&HeaderValue>,
+) {
     if !peer.is_some_and(|peer| peer.trusted) {
         for name in FORWARDING {
             headers.remove(name);
         }
     }
-    if let Some(host) = &host
+    if let Some(host) = host
         && !headers.contains_key(X_FORWARDED_HOST)
     {
         headers.insert(X_FORWARDED_HOST, host.clone());
     }
     if let Some(peer) = peer {
-        forwarded(headers, peer, host.as_ref());
-    }
-    if let Some(host) = host.or_else(|| HeaderValue::from_str(server.as_str()).ok()) {
-        headers.insert(HOST, host);
+        forwarded(headers, peer, host);
     }
 }
 
@@ -122,6 +137,27 @@ pub(crate) fn strip_named(headers: &mut HeaderMap) {
         // Taken out with the message's other ones, after they were heeded.
         if !HOP_BY_HOP.contains(&name) {
             headers.remove(name);
+        }
+    }
+}
+
+/// Takes out of `Connection` the names of headers, for whoever is to set some. A
+/// client could name one that is yet to be set, and so be nobody to the upstream.
+/// What it named of its own must be gone already: see [`strip_named`].
+pub(crate) fn keep_known_options(headers: &mut HeaderMap) {
+    const KNOWN: [&str; 4] = ["close", "keep-alive", "te", "upgrade"];
+    let named: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
+    headers.remove(CONNECTION);
+    let options = named
+        .iter()
+        .flat_map(|v| v.as_bytes().split(|b| *b == b','));
+    for option in options.map(<[u8]>::trim_ascii) {
+        if KNOWN
+            .iter()
+            .any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
+            && let Ok(option) = HeaderValue::from_bytes(option)
+        {
+            headers.append(CONNECTION, option);
         }
     }
 }
@@ -160,7 +196,7 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// Adds the client to those that the headers say a request came by.
-pub(crate) fn forwarded(headers: &mut HeaderMap, peer: Peer, host: Option<&HeaderValue>) {
+fn forwarded(headers: &mut HeaderMap, peer: Peer, host: Option<&HeaderValue>) {
     // A dual-stack socket shows IPv4 clients as ::ffff:a.b.c.d.
     let ip = peer.addr.ip().to_canonical();
     let proto = if peer.tls { "https" } else { "http" };

@@ -47,7 +47,7 @@ use self::direct::{Answer, Failure};
 pub use self::error::{Cause, ForwardError};
 use self::head::{Head, for_http2, for_socket};
 pub use self::headers::Peer;
-pub(crate) use self::headers::{forwarded, strip_named};
+pub(crate) use self::headers::{FORWARDING, host, keep_known_options, strip_named, tell_of_client};
 use self::lent::Lent;
 use self::multiplex::{Multiplex, Way};
 pub use self::trust::TrustError;

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use x509_parser::asn1_rs::Any;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::X509Certificate;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// Attributes that have a short name (RFC 4514 §3); all others go by number.
@@ -32,12 +34,30 @@ pub(super) fn text(name: &X509Name<'_>) -> String {
     parts.join(",")
 }
 
+/// The first name of another kind: a URI, or else a host. No subject begins with
+/// `URI=` or `DNS=`.
+pub(super) fn alternative(certificate: &X509Certificate<'_>) -> Option<String> {
+    let names = certificate.subject_alternative_name().ok()??;
+    let names = &names.value.general_names;
+    let uri = names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => Some(format!("URI={}", escaped(uri))),
+        _ => None,
+    });
+    let host = || {
+        names.iter().find_map(|name| match name {
+            GeneralName::DNSName(host) => Some(format!("DNS={}", escaped(host))),
+            _ => None,
+        })
+    };
+    uri.or_else(host)
+}
+
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let number = attribute.attr_type().to_id_string();
     let short = SHORT.iter().find(|(known, _)| *known == number);
     match (short, attribute.as_str()) {
         (Some((_, name)), Ok(value)) => format!("{name}={}", escaped(value)),
-        _ => format!("{number}=#{}", hex(attribute.attr_value())),
+        _ => format!("{number}=#{}", hex(&encoded(attribute.attr_value()))),
     }
 }
 
@@ -61,11 +81,14 @@ fn escaped(value: &str) -> String {
 }
 
 /// The value's BER encoding, as it is told where there is no text.
-fn hex(value: &Any<'_>) -> String {
+fn encoded(value: &Any<'_>) -> Vec<u8> {
     use x509_parser::asn1_rs::ToDer as _;
-    let der = value.to_der_vec().unwrap_or_default();
-    let mut text = String::with_capacity(der.len() * 2);
-    for byte in der {
+    value.to_der_vec().unwrap_or_default()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
         let _ = write!(text, "{byte:02x}");
     }
     text
@@ -75,7 +98,7 @@ fn hex(value: &Any<'_>) -> String {
 mod tests {
     use proptest::prelude::*;
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-    use x509_parser::prelude::{FromDer, X509Certificate};
+    use x509_parser::prelude::FromDer;
 
     use super::*;
 

@@ -2,8 +2,8 @@
 
 use tokio::sync::watch;
 
-use super::{agreeable, ask, get, proxy, refused, streaming};
-use crate::harness::{self, fetch, open};
+use super::{agreeable, ask, config, get, proxy, refused, streaming};
+use crate::harness::{self, Proxy, fetch, open};
 use crate::upstream::{Connection, Upstream, header};
 
 /// A service that knows one cookie.
@@ -54,6 +54,9 @@ async fn who_is_known_is_let_in_and_told_of() {
             ("x-forwarded-method", "GET"),
             ("x-forwarded-uri", "/public"),
             ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "other.example"),
+            ("forwarded", "for=203.0.113.9"),
             ("expect", "100-continue"),
         ],
     );
@@ -74,9 +77,10 @@ async fn who_is_known_is_let_in_and_told_of() {
     assert_eq!(header(asked, "x-forwarded-uri"), Some("/a?b=c"));
     assert_eq!(header(asked, "x-forwarded-host"), Some("app.example"));
     assert_eq!(header(asked, "x-forwarded-proto"), Some("http"));
+    assert_eq!(header(asked, "x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(
-        header(asked, "x-forwarded-for"),
-        Some("203.0.113.9, 127.0.0.1")
+        header(asked, "forwarded"),
+        Some("for=127.0.0.1;host=\"app.example\";proto=http")
     );
     for gone in ["x-secret", "x-user", "expect", "content-length"] {
         assert_eq!(header(asked, gone), None, "{gone}");
@@ -88,6 +92,29 @@ async fn who_is_known_is_let_in_and_told_of() {
     assert_eq!(groups, ["x-groups: a", "x-groups: b"]);
     for gone in ["x_groups", "x-internal"] {
         assert_eq!(header(head, gone), None, "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_trusted_proxy_says_of_its_client_is_passed_on() {
+    let (upstream, service) = (agreeable().await, service().await);
+    let mut config = config(&upstream.url(), &route(&service.url()));
+    config.trusted_proxies = ["127.0.0.1"].into_iter().collect();
+    let proxy = Proxy::start(config).await;
+    let said = [
+        ("cookie", "session=good"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "public.example"),
+    ];
+    assert_eq!(get(&proxy, "/", &said).await.status, 200);
+    let asked = &service.heads()[0];
+    for (name, value) in [
+        ("x-forwarded-for", "203.0.113.9, 127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "public.example"),
+    ] {
+        assert_eq!(header(asked, name), Some(value));
     }
 }
 
@@ -224,4 +251,37 @@ async fn what_is_copied_makes_a_principal() {
     let back = [other[0], other[1], ("last-event-id", id.unwrap())];
     let back = open(proxy.addr, ask("GET", "/", &back)).await;
     assert_eq!(back.headers()["sse-resume"], "exact");
+}
+
+#[tokio::test]
+async fn what_clients_sign_in_with_can_be_replaced_by_the_answer() {
+    let upstream = agreeable().await;
+    let service = Upstream::start(|mut connection: Connection| async move {
+        while let Some((head, _)) = connection.request().await {
+            let known = header(&head, "authorization") == Some("Basic alice");
+            connection
+                .send(if known {
+                    "HTTP/1.1 204 Fine\r\nAuthorization: Bearer inner\r\nX-User: alice\r\n\r\n"
+                } else {
+                    "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+                })
+                .await;
+        }
+    })
+    .await;
+    let route = format!(
+        "    forward_auth: {{ url: \"{}\", copy_headers: [authorization, x-user] }}\n",
+        service.url()
+    );
+    let proxy = proxy(&upstream.url(), &route).await;
+    let known = [("authorization", "Basic alice"), ("x-user", "root")];
+    assert_eq!(get(&proxy, "/", &known).await.status, 200);
+    assert_eq!(header(&service.heads()[0], "x-user"), None);
+    let head = &upstream.heads()[0];
+    for (name, value) in [("authorization", "Bearer inner"), ("x-user", "alice")] {
+        let lines: Vec<_> = head.lines().filter(|l| l.starts_with(name)).collect();
+        assert_eq!(lines, [format!("{name}: {value}")]);
+    }
+    let stranger = [("authorization", "Basic mallory")];
+    assert_eq!(get(&proxy, "/", &stranger).await.status, 401);
 }

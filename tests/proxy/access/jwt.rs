@@ -207,3 +207,23 @@ async fn a_key_that_cannot_be_read_any_more_stops_the_start() {
     let text = error.to_string();
     assert!(text.contains("cannot be read: no such file"), "{text}");
 }
+
+#[tokio::test]
+async fn a_claim_may_take_the_place_of_the_token() {
+    let upstream = agreeable().await;
+    let issuer = Issuer::hs256();
+    let route = format!(
+        "    jwt: {{ keys: [{}], claims_to_headers: {{ sub: Authorization, iss: X-Who, \
+         /sub: X-Who }} }}\n",
+        issuer.yaml()
+    );
+    let proxy = proxy(&upstream.url(), &route).await;
+    let token = bearer(&issuer.sign(&alice()));
+    let headers = [("authorization", token.as_str()), ("x-who", "root")];
+    assert_eq!(get(&proxy, "/", &headers).await.status, 200);
+    let head = &upstream.heads()[0];
+    for name in ["authorization", "x-who"] {
+        let lines: Vec<_> = head.lines().filter(|l| l.starts_with(name)).collect();
+        assert_eq!(lines, [format!("{name}: alice")], "once");
+    }
+}

@@ -7,6 +7,7 @@ mod jwks;
 mod jwt;
 mod query;
 mod renewal;
+mod spelling;
 
 use bytes::Bytes;
 use http::Request;
