@@ -91,12 +91,11 @@ fn answer(request: Request<Incoming>, sni: &str) -> Response<Body> {
     // The head goes out before the body has come.
     let first = futures_util::stream::once(async move {
         let body = request.into_body().collect();
-        let said = match counted {
-            true => body
-                .await
-                .map_or(0, |body| body.to_bytes().len())
-                .to_string(),
-            false => text,
+        let said = if counted {
+            let body = body.await;
+            body.map_or(0, |body| body.to_bytes().len()).to_string()
+        } else {
+            text
         };
         Ok::<_, Infallible>(Frame::data(Bytes::from(format!("data: {said}\n\n"))))
     });
