@@ -47,7 +47,8 @@ pub(super) struct Draft {
     pub(super) aside: bool,
     /// The epoch it is to have, and the name that was given to it, where it is
     /// announced before there is a stream.
-    pub(super) announced: Option<(Epoch, Renewal)>,
+    // Boxed: most are not, and a request is moved many times.
+    pub(super) announced: Option<Box<(Epoch, Renewal)>>,
     /// The journal is out of reach: it may have such a stream already.
     pub(super) unknown: bool,
     /// It is to begin with an id to come back with.
@@ -185,7 +186,7 @@ impl Opening {
         };
         let engine = &self.route.engine;
         let registry = Arc::clone(engine.registry());
-        let (announced, renewal) = self.draft.announced.unzip();
+        let (announced, renewal) = self.draft.announced.map(|announced| *announced).unzip();
         let minted = match (announced, self.kind) {
             (Some(epoch), _) => Ok(epoch),
             (None, Kind::Shared) => Epoch::shared(),

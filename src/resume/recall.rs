@@ -259,7 +259,7 @@ where
             // It may have been given all the same.
             let given = given.inspect_err(|_| renewal.take_back());
             let Some(other) = given? else {
-                self.draft.announced = Some((epoch, renewal));
+                self.draft.announced = Some(Box::new((epoch, renewal)));
                 return Ok(Announced::First);
             };
             let Some(located) = Key::of(&other) else {

@@ -298,7 +298,7 @@ where
         }
     }
     let renewal = upstream.draft.announced.as_ref();
-    let renewal = renewal.map(|(_, renewal)| renewal.clone());
+    let renewal = renewal.map(|announced| announced.1.clone());
     let cancelled = claimed.cancelled();
     let place = Place::Claimed(key, claimed, None);
     let answer = {
