@@ -16,6 +16,8 @@ const state = (page, start) =>
 const ask = async (page, question) => {
   await page.fill('input', question);
   await page.click('form button:first-of-type');
+  // Until then the page shows the answer to the one before.
+  await page.waitForFunction((asked) => document.querySelector('#question').textContent === asked, question);
 };
 
 await first.goto(origin);
