@@ -8,7 +8,7 @@
 //!
 //! It speaks HTTP/1.1 to upstreams, over TLS too ([`Dial`] says why), or HTTP/2
 //! where an upstream asks for it (`multiplex`).
-//! `Upgrade` is forwarded where the router says so ([`Upgrading`]).
+//! `Upgrade` is forwarded where the router says so (`Upgrading`).
 
 mod body;
 mod chunks;
